@@ -1,0 +1,41 @@
+"""Named errors. Each message says what is wrong and what to do about it."""
+
+
+class BelError(Exception):
+    """Base of every error that spacy-bel raises on purpose."""
+
+
+class KnowledgeBaseError(BelError, ValueError):
+    """A terminology directory is missing, damaged or of another format."""
+
+
+class ReadError(BelError, ValueError):
+    """A terminology or corpus file cannot be read; names file and line where they are known."""
+
+
+class UnknownGroupError(BelError, KeyError):
+    """A semantic group that the knowledge base does not have."""
+
+    __str__ = Exception.__str__
+
+
+class UnmappedLabelError(BelError, KeyError):
+    """A mention label that maps to no semantic group of the knowledge base."""
+
+    __str__ = Exception.__str__
+
+
+class FingerprintMismatchError(BelError, ValueError):
+    """An index, trie or pipeline made from another knowledge base, tokenizer or model."""
+
+
+class ModelError(BelError, ValueError):
+    """A model directory that cannot be used for linking."""
+
+
+class MissingExtraError(BelError, ImportError):
+    """An optional dependency is not installed; the message names the extra to install."""
+
+
+class MissingDefaultError(BelError, FileNotFoundError):
+    """The default model or pipeline is not installed."""

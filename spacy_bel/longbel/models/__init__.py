@@ -1,0 +1,1 @@
+"""Language models that `longbel_linker` decodes with."""

@@ -1,0 +1,140 @@
+"""Any Hugging Face causal language model behind the decoder's model protocol."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.cache_utils import Cache
+
+from ...errors import ModelError
+from .static_cache import StaticCache
+
+#: Names under which model configurations state how many positions they can read.
+_WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+class CausalLanguageModel:
+    """A Hugging Face causal language model that reads through a `StaticCache`.
+
+    model: the transformers model, in evaluation mode. tokenizer: its tokenizer. directory: where
+    both were read from; None for models made in memory.
+    """
+
+    bidirectional_prompt = False
+
+    def __init__(self, model: Any, tokenizer: Any, directory: Path | None = None) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.directory = directory
+        self.device: torch.device = model.device
+        config = model.config.get_text_config()
+        self.vocab_size = int(config.vocab_size)
+        windows = [int(v) for k in _WINDOW_KEYS if (v := getattr(config, k, None))]
+        self.max_length = min(windows) if windows else 2048
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, device: str | None = None, dtype: str | None = None
+    ) -> CausalLanguageModel:
+        """Read a model from a local directory or, if there is none, a hub id.
+
+        device: "cpu", "cuda", …; the best available if None. dtype: "float32", "bfloat16", …;
+        float32 on CPU and the checkpoint's own elsewhere if None. Weights are read from safetensors
+        only and remote code is never run. Raises ModelError if the model or tokenizer cannot be
+        read.
+        """
+        directory = Path(path)
+        local = directory.is_dir()
+        if not local and (directory.is_absolute() or str(path).startswith((".", "~"))):
+            raise ModelError(f"There is no model directory '{path}'. Give an existing directory.")
+        if local and not any((directory / name).is_file() for name in _TOKENIZER_FILES):
+            raise ModelError(
+                f"Model directory '{path}' has no tokenizer. Copy the tokenizer files "
+                "(tokenizer.json, tokenizer_config.json, …) of the model into it."
+            )
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        kind: Any = dtype or ("float32" if target.type == "cpu" else "auto")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                path, trust_remote_code=False, use_safetensors=True, torch_dtype=kind
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(
+                f"Cannot read a causal language model from '{path}': {error} Give a directory with "
+                "config.json, safetensors weights and tokenizer files, or a hub id."
+            ) from error
+        return cls(model.to(target), tokenizer, directory if local else None)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights (safetensors) and tokenizer to a directory."""
+        self.model.save_pretrained(path, safe_serialization=True)
+        self.tokenizer.save_pretrained(path)
+
+    def new_cache(self, rows: int, capacity: int) -> StaticCache:
+        """An empty cache for `rows` sequences of up to `capacity` slots."""
+        return StaticCache(rows, capacity)
+
+    @torch.no_grad()
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        mask: Tensor,
+        cache: StaticCache,
+        rows: slice | Tensor,
+        keep: int,
+    ) -> Tensor:
+        """Log-probabilities of the next token; see `LanguageModel.forward`."""
+        length = mask.shape[-1]
+        cache.select(rows, slots, length)
+        dtype = self.model.dtype
+        bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        bias.masked_fill_(~mask, torch.finfo(dtype).min)
+        extra = {"logits_to_keep": keep} if self._keeps_logits else {}
+        logits = self.model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=bias[:, None],
+            past_key_values=_CacheAdapter(cache, length - ids.shape[1]),
+            cache_position=torch.arange(length - ids.shape[1], length, device=ids.device),
+            use_cache=True,
+            **extra,
+        ).logits
+        return torch.log_softmax(logits[:, -keep:].float(), dim=-1)
+
+
+class _CacheAdapter(Cache):
+    """Shows a `StaticCache` to transformers models for one forward pass."""
+
+    def __init__(self, cache: StaticCache, past: int) -> None:
+        # The base class sets up per-layer storage, which differs between versions; we bring our own.
+        self.cache = cache
+        self.past = past
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        layer_idx: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        return self.cache.update(key_states, value_states, layer_idx)
+
+    def get_seq_length(self, layer_idx: int | None = 0) -> int:
+        return self.past
+
+    def get_mask_sizes(self, cache_position: Any, layer_idx: int = 0) -> tuple[int, int]:
+        return self.cache.selected_length, 0
+
+    def get_max_cache_shape(self, *args: Any) -> int | None:
+        return None

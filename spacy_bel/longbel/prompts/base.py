@@ -1,0 +1,35 @@
+"""What every prompt format offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..document import Document, MemoryEntry, Mention
+
+
+class Prompt(Protocol):
+    """A way to put a mention before a language model.
+
+    name: as given in configurations. uses_memory: earlier links of the document are part of the
+    text. end_token: attribute of the tokenizer that names the token after a name
+    ("eos_token_id", or "sep_token_id" for one running stream).
+    """
+
+    name: str
+    uses_memory: bool
+    end_token: str
+
+    def window(self, document: Document, mention: Mention) -> tuple[int, int] | None:
+        """Characters of the document that the context shows; None for all of it."""
+        ...
+
+    def context(
+        self, document: Document, mention: Mention, window: tuple[int, int] | None
+    ) -> str:
+        """The context around a mention, restricted to a window of characters."""
+        ...
+
+    def assemble(self, context: str, memory: Sequence[MemoryEntry], mention: Mention) -> str:
+        """The whole prompt, which ends where the name is to begin, after ``}``."""
+        ...

@@ -1,0 +1,79 @@
+import pytest
+import spacy
+from spacy.tokens import Span
+from spacy.training import Example
+
+from spacy_bel.candidates import Candidate, set_candidates
+from spacy_bel.evaluation.scorer import score_links
+
+NLP = spacy.blank("en")
+WORDS = "ataxia tremor seizure cough fever rash"
+
+
+def example(gold, predicted, key=None):
+    """gold: (token, label, code) rows; predicted: (token, label, ranked codes) rows."""
+    reference, doc = NLP.make_doc(WORDS), NLP.make_doc(WORDS)
+    gold_spans = [Span(reference, i, i + 1, label=label, kb_id=c) for i, label, c in gold]
+    spans = [Span(doc, i, i + 1, label=label) for i, label, _ in predicted]
+    for target, mentions in ((reference, gold_spans), (doc, spans)):
+        if key:
+            target.spans[key] = mentions
+        else:
+            target.ents = mentions
+    for span, (_, _, codes) in zip(spans, predicted, strict=True):
+        set_candidates(span, [Candidate(c, c.lower(), -float(r)) for r, c in enumerate(codes)])
+    return Example(doc, reference)
+
+
+def test_hand_computed_scores():
+    first = example(
+        gold=[(0, "P", "A"), (1, "P", "B"), (2, "P", "C"), (3, "D", "D")],
+        predicted=[
+            (0, "P", ["A", "X"]),  # rank 1
+            (1, "P", ["X", "Y", "B"]),  # rank 3
+            (2, "D", ["C"]),  # another label: missed
+            (4, "P", ["A"]),  # no gold mention: not counted
+        ],  # token 3 was not found: missed
+    )
+    second = example(
+        gold=[(0, "D", "E"), (1, "D", "F"), (2, "D", ""), (3, "D", "NIL")],
+        predicted=[
+            (0, "D", ["U", "V", "W", "X", "Y", "E"]),  # rank 6
+            (1, "D", []),  # no candidate: missed
+            (2, "D", ["Z"]),  # no gold code: not counted
+        ],
+    )
+    scores = score_links([first, second])
+    assert scores["bel_recall_at_1"] == pytest.approx(1 / 6)
+    assert scores["bel_recall_at_5"] == pytest.approx(2 / 6)
+    assert scores["bel_mrr"] == pytest.approx((1 + 1 / 3 + 1 / 6) / 6)
+    assert scores["bel_per_label"] == {
+        "D": {"bel_recall_at_1": 0.0},
+        "P": {"bel_recall_at_1": pytest.approx(1 / 3)},
+    }
+
+
+def test_ranks_are_chosen_by_the_caller():
+    scores = score_links([example([(0, "P", "B")], [(0, "P", ["A", "B"])])], ks=(2,))
+    assert scores["bel_recall_at_2"] == 1.0
+    assert "bel_recall_at_1" not in scores
+
+
+def test_without_gold_every_score_is_none():
+    scores = score_links([example([(0, "P", "")], [(0, "P", ["A"])])])
+    assert set(scores) == {"bel_recall_at_1", "bel_recall_at_5", "bel_mrr", "bel_per_label"}
+    assert set(scores.values()) == {None}
+
+
+def test_a_missing_label_fits_any():
+    spans = example([(0, "", "A")], [(0, "P", ["A"])], key="mentions")
+    assert score_links([spans], spans_key="mentions")["bel_recall_at_1"] == 1.0
+
+
+def test_mentions_of_a_span_group_are_told_apart_by_label():
+    spans = example(
+        [(0, "P", "A"), (0, "D", "B")], [(0, "D", ["B"]), (0, "P", ["A"])], key="mentions"
+    )
+    assert score_links([spans], spans_key="mentions")["bel_recall_at_1"] == 1.0
+    assert score_links([spans], spans_key="absent")["bel_recall_at_1"] is None
+    assert score_links([spans])["bel_recall_at_1"] is None

@@ -1,0 +1,37 @@
+"""Shared by the tests of this room."""
+
+from __future__ import annotations
+
+from spacy_bel.longbel.document import Document, Mention, Passage
+from spacy_bel.longbel.engine import Engine
+from spacy_bel.longbel.name_trie import NameTrie
+from spacy_bel.longbel.prompts import get_prompt
+from spacy_bel.longbel.tokenization import PromptTokenizer
+
+
+def make_document(text, mentions, passages=None, sentences=()):
+    """mentions: (surface, group) in order of appearance."""
+    found, position = [], 0
+    for surface, group in mentions:
+        position = text.index(surface, position)
+        found.append(Mention(position, position + len(surface), surface, group, (group,)))
+        position += 1
+    parts = passages or [(0, len(text))]
+    return Document(
+        tuple(Passage(start, text[start:end]) for start, end in parts),
+        tuple(sorted(found, key=lambda m: (m.start, m.end))),
+        tuple(sentences),
+    )
+
+
+def make_engine(model, kb, prompt="hybrid_long", **settings):
+    chosen = get_prompt(prompt)
+    trie = NameTrie.build(kb, PromptTokenizer(model.tokenizer, chosen))
+    return Engine(model, trie, chosen, **settings)
+
+
+def names_of(engine, hypotheses):
+    """(name ids at the hypothesis, score) of each hypothesis."""
+    return [
+        (tuple(int(i) for i in engine.trie.trie.sequences_at(h.node)), h.score) for h in hypotheses
+    ]
