@@ -93,7 +93,7 @@ def link_documents(
     num_beams: int = 5,
     batch_size: int = 8,
 ) -> list[list[list[tuple[str, float]]]]:
-    """Names for every mention of every document; each step takes a mention of each open document."""
+    """Names for every mention; each step takes the next mention of each open document."""
     results: list[list[list[tuple[str, float]]]] = [[] for _ in documents]
     memories: list[list[MemoryEntry]] = [[] for _ in documents]
     waiting = [i for i, document in enumerate(documents) if document.mentions]

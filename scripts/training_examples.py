@@ -8,52 +8,26 @@ is not offered as a target, so that the generator has to learn synonyms instead 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from name_noise import disturb, fold
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-PROMPTS = ("mention", "short", "hybrid_short", "hybrid_medium")
+from spacy_bel.longbel.document import MemoryEntry, Mention
+from spacy_bel.longbel.prompts import PROMPTS
+from spacy_bel.longbel.prompts.text import normalise
+
+SHARES = {
+    "mention": 0.76,
+    "short": 0.11,
+    "hybrid_short": 0.09,
+    "hybrid_medium": 0.01,
+    "hybrid_long": 0.03,
+}
 OTHER_GROUPS = ("Disease", "Disorders", "Phenotype", "Symptom", "Clinical finding", "DISO")
-VOWELS = "aeiou"
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-SPELLINGS = (
-    ("aemia", "emia"), ("aem", "em"), ("oedema", "edema"), ("oeso", "eso"), ("paed", "ped"),
-    ("haem", "hem"), ("anaes", "anes"), ("tumour", "tumor"), ("colour", "color"),
-    ("behaviour", "behavior"), ("fibre", "fiber"), ("centre", "center"), ("rrhoea", "rrhea"),
-    ("gynaec", "gynec"), ("orthopae", "orthope"), ("leuk", "leuc"), ("isation", "ization"),
-    ("faec", "fec"), ("caec", "cec"), ("coel", "cel"), ("foet", "fet"), ("sulph", "sulf"),
-)  # fmt: skip
-WORDS = (
-    ("kidney", "renal"), ("liver", "hepatic"), ("heart", "cardiac"), ("lung", "pulmonary"),
-    ("brain", "cerebral"), ("stomach", "gastric"), ("skin", "cutaneous"), ("eye", "ocular"),
-    ("nose", "nasal"), ("ear", "aural"), ("mouth", "oral"), ("teeth", "dental"), ("bone", "osseous"),
-    ("muscle", "muscular"), ("blood", "serum"), ("vessel", "vascular"), ("nerve", "neural"),
-    ("chest", "thoracic"), ("finger", "digit"), ("hand", "manual"), ("foot", "pedal"),
-    ("increased", "elevated"), ("increased", "high"), ("increased", "raised"),
-    ("decreased", "reduced"), ("decreased", "low"), ("decreased", "diminished"),
-    ("absent", "missing"), ("absent", "lack of"), ("absence of", "lack of"), ("absent", "no"),
-    ("abnormal", "anomalous"), ("abnormality of", "abnormal"), ("abnormality of", "anomaly of"),
-    ("abnormality of", "problem with"), ("abnormal", "atypical"), ("small", "hypoplastic"),
-    ("underdeveloped", "hypoplastic"), ("hypoplasia of", "small"), ("hypoplasia of", "underdeveloped"),
-    ("aplasia of", "absent"), ("large", "big"), ("large", "enlarged"), ("short", "shortened"),
-    ("wide", "broad"), ("wide", "broadened"), ("thin", "slender"), ("narrow", "thin"),
-    ("tumor", "neoplasm"), ("neoplasm", "cancer"), ("carcinoma", "cancer"), ("delayed", "late"),
-    ("delayed", "delay in"), ("impaired", "defective"), ("impaired", "poor"), ("weakness", "weak"),
-    ("pain", "ache"), ("inflammation", "swelling"), ("infection", "infections"), ("level", "levels"),
-    ("concentration", "level"), ("circulating", "serum"), ("circulating", "plasma"),
-    ("upper limb", "arm"), ("lower limb", "leg"), ("child", "childhood"), ("frequent", "recurrent"),
-    ("recurrent", "repeated"), ("progressive", "worsening"), ("paralysis", "palsy"),
-    ("loss", "decrease"), ("deficiency", "lack"), ("defect", "anomaly"), ("disorder", "disease"),
-    ("multiple", "many"), ("bilateral", "both sided"), ("involuntary", "uncontrolled"),
-    ("duplication", "double"), ("fused", "fusion of"), ("crowded", "crowding of"),
-    ("abnormality", "abnormalities"), ("malformation", "anomaly"), ("swallowing", "deglutition"),
-    ("walking", "gait"), ("seizure", "fit"), ("seizures", "convulsions"), ("vision", "sight"),
-    ("visual", "vision"), ("hearing", "auditory"), ("intellectual", "mental"), ("gut", "intestinal"),
-)  # fmt: skip
-MODIFIERS = ("mild", "severe", "marked", "slight", "possible", "new", "known", "persistent", "some")
 
 
 class Term(NamedTuple):
@@ -71,16 +45,6 @@ class Example(NamedTuple):
     target: str
 
 
-def fold(text: str) -> str:
-    """Comparison key of a name: case and whitespace do not count."""
-    return " ".join(text.lower().split())
-
-
-def plain(text: str) -> str:
-    """A name or mention as prompts hold it: square and curly brackets become round ones."""
-    return text.translate(str.maketrans("[]{}\n\u00a0", "()()  "))
-
-
 def read_templates(path: Path) -> tuple[list[str], list[str]]:
     """Sentence templates for training and for evaluation (every sixth line)."""
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -94,149 +58,12 @@ def sentence(template: str, mention: str, other: str) -> str:
     return template.replace("{other}", other).replace("{mention}", f"[{mention}]")
 
 
-def build_prompt(kind: str, mention: str, group: str, context: str, memory: Sequence[str]) -> str:
-    """The text that the generator continues; mentions hold no brackets."""
-    parts = []
-    if kind != "mention":
-        parts.append(f"### Context\n{context}")
-    if kind.startswith("hybrid"):
-        parts.append("### Previous Normalizations\n" + ("\n".join(memory) or "None"))
-    parts.append(f"### Prediction\n[{mention}]{{{group}}}")
-    return "\n\n".join(parts)
-
-
-def _pick(items: Sequence[str], rng: random.Random) -> int:
-    return rng.randrange(len(items))
-
-
-def _typo(text: str, rng: random.Random) -> str:
-    at = _pick(text, rng)
-    kind = rng.randrange(4)
-    if kind == 0:
-        return text[:at] + text[at + 1 :]
-    if kind == 1:
-        return text[:at] + rng.choice(LETTERS) + text[at:]
-    if kind == 2:
-        return text[:at] + rng.choice(LETTERS) + text[at + 1 :]
-    return text[:at] + text[at : at + 2][::-1] + text[at + 2 :]
-
-
-def _plural(text: str, rng: random.Random) -> str:
-    words = text.split()
-    at = len(words) - 1 if rng.random() < 0.8 else _pick(words, rng)
-    word = words[at]
-    if word.endswith("ies"):
-        word = word[:-3] + "y"
-    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]
-    elif word.endswith("y") and len(word) > 2 and word[-2] not in VOWELS:
-        word = word[:-1] + "ies"
-    elif word.endswith("is"):
-        word = word[:-2] + "es"
-    else:
-        word += "s"
-    return " ".join([*words[:at], word, *words[at + 1 :]])
-
-
-def _invert(text: str, rng: random.Random) -> str:
-    """Move a part across a comma or an "of", or split at a word."""
-    if ", " in text:
-        head, tail = text.split(", ", 1)
-        return f"{tail} {head}"
-    if " of the " in text:
-        head, tail = text.split(" of the ", 1)
-        return f"{tail} {head}"
-    if " of " in text:
-        head, tail = text.split(" of ", 1)
-        return f"{tail} {head}"
-    words = text.split()
-    if len(words) < 2:
-        return text
-    at = rng.randrange(1, len(words))
-    head, tail = " ".join(words[:at]), " ".join(words[at:])
-    return rng.choice((f"{tail}, {head}", f"{tail} of {head}", f"{tail} of the {head}"))
-
-
-def _hyphen(text: str, rng: random.Random) -> str:
-    spots = [i for i, c in enumerate(text) if c in " -"]
-    if not spots:
-        return text
-    at = rng.choice(spots)
-    return text[:at] + rng.choice((" ", "-", "")) + text[at + 1 :]
-
-
-def _drop(text: str, rng: random.Random) -> str:
-    words = text.split()
-    if len(words) < 3:
-        return text
-    del words[_pick(words, rng)]
-    return " ".join(words)
-
-
-def _shuffle(text: str, rng: random.Random) -> str:
-    words = text.replace(",", "").split()
-    rng.shuffle(words)
-    return " ".join(words)
-
-
-def _swap(
-    table: Sequence[tuple[str, str]], whole_words: bool
-) -> Callable[[str, random.Random], str]:
-    def noise(text: str, rng: random.Random) -> str:
-        edge = " " if whole_words else ""
-        padded = f" {text} "
-        fits = [
-            (a, b)
-            for pair in table
-            for a, b in (pair, pair[::-1])
-            if f"{edge}{a}{edge}" in padded
-        ]
-        if not fits:
-            return text
-        old, new = rng.choice(fits)
-        return padded.replace(f"{edge}{old}{edge}", f"{edge}{new}{edge}", 1)
-
-    return noise
-
-
-def _modifier(text: str, rng: random.Random) -> str:
-    return f"{rng.choice(MODIFIERS)} {text}"
-
-
-def _initials(text: str, rng: random.Random) -> str:
-    words = [w for w in text.replace("-", " ").split() if w not in ("of", "the", "and", "in")]
-    return "".join(w[0] for w in words) if len(words) >= 3 else text
-
-
-def _cut_suffix(text: str, rng: random.Random) -> str:
-    """Another ending of the same stem, such as dysplasia and dysplastic."""
-    words = text.split()
-    at = _pick(words, rng)
-    for old, new in (
-        ("ic", "ia"), ("ia", "ic"), ("al", ""), ("ity", ""), ("ed", "ing"), ("ing", "ed"),
-        ("ous", ""), ("osis", "otic"), ("otic", "osis"), ("tion", "ted"), ("ar", ""), ("y", "ic"),
-    ):  # fmt: skip
-        if words[at].endswith(old) and len(words[at]) > len(old) + 3:
-            words[at] = words[at][: -len(old)] + new
-            break
-    return " ".join(words)
-
-
-_word_swap, _spelling_swap = _swap(WORDS, True), _swap(SPELLINGS, False)
-NOISES: tuple[tuple[Callable[[str, random.Random], str], float], ...] = (
-    (_typo, 2.0), (_plural, 2.0), (_invert, 2.0), (_hyphen, 1.0), (_drop, 1.5), (_shuffle, 1.0),
-    (_word_swap, 3.0), (_spelling_swap, 1.0), (_modifier, 0.7), (_initials, 0.2),
-    (_cut_suffix, 1.0),
-)  # fmt: skip
-
-
-def disturb(name: str, rng: random.Random) -> str:
-    """A name as it might be written in a note: one to three changes."""
-    text = fold(name)
-    functions, weights = zip(*NOISES, strict=True)
-    for noise in rng.choices(functions, weights, k=rng.choice((1, 1, 1, 2, 2, 3))):
-        text = " ".join(noise(text, rng).split()) or text
-    return text
+def build_prompt(
+    kind: str, mention: str, group: str, context: str, memory: Sequence[MemoryEntry]
+) -> str:
+    """The text that the generator continues, as the linker writes it."""
+    target = Mention(0, len(mention), mention, group, (group,))
+    return PROMPTS[kind].assemble(context, memory, target)
 
 
 class Similarity:
@@ -318,33 +145,35 @@ class ExampleMaker:
     def _example(self, index: int, name: str) -> Example:
         term, rng = self.terms[index], self.rng
         names: Sequence[str] = term.names
-        if len(names) > 1 and rng.random() < 0.5:
-            mention = self._mention(index, name, 0.35)
+        if len(names) > 1 and rng.random() < 0.6:
+            mention = self._mention(index, name, 0.25)
             names = [other for other in names if fold(other) not in (fold(name), mention)]
             names = names or term.names
         else:
             mention = self._mention(index, name, 0.75)
         target = self.similarity.closest(mention, names)
-        kind = rng.choices(PROMPTS, (0.54, 0.25, 0.17, 0.04))[0]
+        kind = rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
         group = rng.choice(term.groups) if rng.random() < 0.85 else rng.choice(OTHER_GROUPS)
-        mention = plain(mention)
-        context, memory = "", []
+        mention = normalise(mention)
+        context = ""
+        memory: list[MemoryEntry] = []
         if kind != "mention":
-            others = [plain(fold(rng.choice(self.pairs)[1])) for _ in range(2)]
+            others = [normalise(fold(rng.choice(self.pairs)[1])) for _ in range(2)]
             context = sentence(rng.choice(self.templates), mention, others[0])
-            if kind == "hybrid_medium":
+            if kind in ("hybrid_medium", "hybrid_long"):
                 rest = sentence(rng.choice(self.templates), others[1], others[0])
                 rest = rest.replace("[", "").replace("]", "")
                 context = " ".join([context, rest] if rng.random() < 0.5 else [rest, context])
-        if kind.startswith("hybrid"):
+        if PROMPTS[kind].uses_memory:
             memory, remembered = self._memory(index, group)
             # A document keeps one name per concept, as long as the memory can be believed.
             target = remembered or target
-        return Example(build_prompt(kind, mention, group, context, memory), plain(target))
+        return Example(build_prompt(kind, mention, group, context, memory), normalise(target))
 
-    def _memory(self, index: int, group: str) -> tuple[list[str], str | None]:
+    def _memory(self, index: int, group: str) -> tuple[list[MemoryEntry], str | None]:
         rng = self.rng
-        lines, remembered = [], None
+        lines: list[MemoryEntry] = []
+        remembered = None
         for _ in range(rng.choice((0, 1, 1, 2, 3, 4))):
             other = index if rng.random() < 0.15 else rng.randrange(len(self.terms))
             mention = self._mention(other, rng.choice(self.terms[other].names), 0.3)
@@ -353,5 +182,5 @@ class ExampleMaker:
                 name = rng.choice(self.terms[rng.randrange(len(self.terms))].names)
             elif other == index:
                 remembered = remembered or name
-            lines.append(f"[{plain(mention)}]{{{group}}} {plain(name)}")
+            lines.append(MemoryEntry(mention, group, name))
         return lines, remembered

@@ -1,15 +1,15 @@
 """Ranked candidates on a span, stored so that they survive every spaCy serialisation.
 
 The store is ``doc.user_data[("._.", "kb_candidates", start_char, end_char)]``, the key that spaCy
-itself shifts in ``Span.as_doc`` and ``Doc.from_docs``. Its value maps ``"label\\tspan id"`` to three
-columns of plain strings and floats, so that two spans with the same boundaries keep their own
-candidates and msgpack, ``DocBin`` and other processes read them back unchanged.
+itself shifts in ``Span.as_doc`` and ``Doc.from_docs``. Its value maps ``"label\\tspan id"`` to
+three columns of plain strings and floats, so that two spans with the same boundaries keep their own
+candidates, and msgpack, ``DocBin`` and other processes read them back unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
@@ -35,7 +35,8 @@ def get_candidates(span: Span) -> list[Candidate]:
 
     A span without label (``doc[3:5]``) reads the candidates of the only mention at its boundaries.
     """
-    stored = span.doc.user_data.get(_position(span), {})
+    user_data: dict[Any, Any] = span.doc.user_data
+    stored = user_data.get(_position(span), {})
     columns = stored.get(_identity(span))
     if columns is None and not span.label and len(stored) == 1:
         (columns,) = stored.values()
@@ -61,7 +62,7 @@ def set_candidates(span: Span, candidates: Iterable[Candidate]) -> None:
         [float(row.score) for row in rows],
     ]
     # A new dict each time: the one in place may be shared with a copy of the document.
-    user_data = span.doc.user_data
+    user_data: dict[Any, Any] = span.doc.user_data
     user_data[_position(span)] = {**user_data.get(_position(span), {}), _identity(span): columns}
 
 

@@ -2,7 +2,10 @@
 
 
 class BelError(Exception):
-    """Base of every error that spacy-bel raises on purpose."""
+    """Base of every error that spacy-bel raises on purpose.
+
+    None of them is a KeyError: spaCy turns those of a component into "could not be run".
+    """
 
 
 class KnowledgeBaseError(BelError, ValueError):
@@ -13,16 +16,12 @@ class ReadError(BelError, ValueError):
     """A terminology or corpus file cannot be read; names file and line where they are known."""
 
 
-class UnknownGroupError(BelError, KeyError):
+class UnknownGroupError(BelError, ValueError):
     """A semantic group that the knowledge base does not have."""
 
-    __str__ = Exception.__str__
 
-
-class UnmappedLabelError(BelError, KeyError):
+class UnmappedLabelError(BelError, ValueError):
     """A mention label that maps to no semantic group of the knowledge base."""
-
-    __str__ = Exception.__str__
 
 
 class FingerprintMismatchError(BelError, ValueError):

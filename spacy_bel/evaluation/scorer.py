@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_bel.candidates import Candidate, get_candidates
+
+if TYPE_CHECKING:
+    from spacy_bel.kb.knowledge_base import KnowledgeBase
 
 NO_GOLD = ("", "NIL")
 
@@ -19,6 +22,7 @@ def score_links(
     *,
     spans_key: str | None = None,
     ks: Sequence[int] = (1, 5),
+    kb: KnowledgeBase | None = None,
     **_: Any,
 ) -> dict[str, Any]:
     """Recall at each rank of `ks` and mean reciprocal rank (MRR) of the gold code.
@@ -30,6 +34,8 @@ def score_links(
     met by the code "A+B" only.
 
     spans_key: span group that holds the mentions on both sides; None reads `doc.ents`.
+    kb: knowledge base that says which codes stand for the same concept; without it, codes count
+        as they are written.
 
     Returns "bel_recall_at_<k>" and "bel_mrr" (None without any gold), and "bel_per_label", the
     recall at the first of `ks` for each label.
@@ -41,7 +47,7 @@ def score_links(
         for gold in _mentions(example.reference, spans_key):
             if gold.kb_id_ not in NO_GOLD:
                 found = predicted.get((gold.start_char, gold.end_char), [])
-                ranks.append(_rank(gold.kb_id_, _candidates(gold, found)))
+                ranks.append(_rank(gold.kb_id_, _candidates(gold, found), kb))
                 by_label[gold.label_].append(ranks[-1])
     names = [f"bel_recall_at_{k}" for k in ks]
     if not ranks:
@@ -58,9 +64,16 @@ def _recall(ranks: list[float], k: int) -> float:
     return sum(rank <= k for rank in ranks) / len(ranks)
 
 
-def _rank(code: str, candidates: list[Candidate]) -> float:
-    ranks = (rank for rank, candidate in enumerate(candidates, 1) if candidate.code == code)
+def _rank(code: str, candidates: list[Candidate], kb: KnowledgeBase | None) -> float:
+    gold = _main_code(code, kb)
+    ranks = (rank for rank, c in enumerate(candidates, 1) if _main_code(c.code, kb) == gold)
     return next(ranks, float("inf"))
+
+
+def _main_code(code: str, kb: KnowledgeBase | None) -> str:
+    if kb is None:
+        return code
+    return "+".join(kb.resolve(part) or part for part in code.split("+"))
 
 
 def _mentions(doc: Doc, spans_key: str | None) -> list[Span]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from spacy_bel.errors import KnowledgeBaseError
 from spacy_bel.kb import storage
+from spacy_bel.kb.arrays import offsets, runs
 from spacy_bel.kb.concept import Concept
 from spacy_bel.kb.knowledge_base import TEXT_COLUMNS, KnowledgeBase
 from spacy_bel.kb.text import clean, fold
@@ -110,15 +111,15 @@ class KnowledgeBaseBuilder:
         order = np.argsort(concept_of_row)
         counts = np.frombuffer(self._names_per_concept, np.int64)
         name_of_row = np.fromiter((names[n] for n in self._names), np.int32, len(self._names))
-        alias_offsets = _offsets(counts[order])
-        alias_rows = _gather(_offsets(counts)[order], counts[order])
+        alias_offsets = offsets(counts[order])
+        alias_rows = runs(offsets(counts)[order], counts[order])
         alias_names = name_of_row[alias_rows]
         alias_concepts = np.repeat(np.arange(len(codes), dtype=np.int32), counts[order])
         by_name = np.argsort(alias_names, kind="stable")
 
-        folded_names = [fold(name) for name in _keys(names)]
-        folded = marisa_trie.Trie(folded_names)
-        folded_ids = np.fromiter((folded[f] for f in folded_names), np.int32, len(folded_names))
+        # Folded twice rather than kept: ten million strings would take a gigabyte.
+        folded = marisa_trie.Trie(fold(name) for name in _keys(names))
+        folded_ids = np.fromiter((folded[fold(n)] for n in _keys(names)), np.int32, len(names))
 
         groups = sorted({group for groups in self._group_sets for group in groups})
         masks = self._group_masks(groups)[order]
@@ -127,9 +128,9 @@ class KnowledgeBaseBuilder:
             "alias_offsets": alias_offsets,
             "alias_names": alias_names,
             "alias_concepts": alias_concepts,
-            "name_offsets": _offsets(np.bincount(alias_names, minlength=len(names))),
+            "name_offsets": offsets(np.bincount(alias_names, minlength=len(names))),
             "name_concepts": alias_concepts[by_name],
-            "folded_offsets": _offsets(np.bincount(folded_ids, minlength=len(folded))),
+            "folded_offsets": offsets(np.bincount(folded_ids, minlength=len(folded))),
             "folded_names": np.argsort(folded_ids, kind="stable").astype(np.int32),
             "alternative_concepts": alternative_concepts,
             "concept_group_masks": masks,
@@ -141,10 +142,6 @@ class KnowledgeBaseBuilder:
             {"codes": codes, "names": names, "folded": folded, "alternatives": alternatives},
         )
         files = storage.describe(columns)
-        per_set = np.bincount(np.frombuffer(self._set_per_concept, np.int64)).tolist()
-        per_group: Counter[str] = Counter()
-        for members, count in zip(self._group_sets, per_set, strict=True):
-            per_group.update(dict.fromkeys(members, count))
         meta = {
             "format_version": storage.FORMAT_VERSION,
             "name": self.name,
@@ -154,7 +151,7 @@ class KnowledgeBaseBuilder:
             "concepts": len(codes),
             "names": len(names),
             "aliases": len(alias_names),
-            "groups": {group: per_group[group] for group in groups},
+            "groups": self._concepts_per_group(),
             "files": files,
             "fingerprint": storage.fingerprint(files, groups),
         }
@@ -164,6 +161,13 @@ class KnowledgeBaseBuilder:
         """Build, write to a directory and open it memory-mapped."""
         self.build().to_disk(path, force=force)
         return KnowledgeBase.from_disk(path)
+
+    def _concepts_per_group(self) -> dict[str, int]:
+        per_set = np.bincount(np.frombuffer(self._set_per_concept, np.int64)).tolist()
+        per_group: Counter[str] = Counter()
+        for members, count in zip(self._group_sets, per_set, strict=True):
+            per_group.update(dict.fromkeys(members, count))
+        return dict(sorted(per_group.items()))
 
     def _group_masks(self, groups: list[str]) -> np.ndarray:
         """One row per concept in the order of adding, as described in KnowledgeBase."""
@@ -225,7 +229,7 @@ class _Strings:
         starts = np.concatenate(([0], np.frombuffer(self._ends, np.int64)))
         lengths = np.diff(starts)[order]
         text = np.frombuffer(bytes(self._text), np.uint8)
-        return text[_gather(starts[:-1][order], lengths)], _offsets(lengths)
+        return text[runs(starts[:-1][order], lengths)], offsets(lengths)
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
@@ -234,13 +238,3 @@ def _distinct(texts: Iterable[str]) -> list[str]:
 
 def _keys(trie: marisa_trie.Trie) -> Iterator[str]:
     return (trie.restore_key(key) for key in range(len(trie)))
-
-
-def _offsets(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-
-
-def _gather(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Indices of the runs ``starts[i]:starts[i] + lengths[i]``, one after the other."""
-    shift = starts - _offsets(lengths)[:-1]
-    return np.repeat(shift, lengths) + np.arange(int(lengths.sum()))

@@ -62,7 +62,7 @@ class KnowledgeBase:
         if missing:
             raise KnowledgeBaseError(
                 f"{storage.META} lists no file for {', '.join(sorted(missing))}. "
-                "Rebuild the knowledge base from its source."
+                "Rebuild it from its source."
             )
         self._raw_meta = meta
         self._columns = columns
@@ -71,7 +71,7 @@ class KnowledgeBase:
             known = {field.name: meta[field.name] for field in fields(KnowledgeBaseMeta)}
         except KeyError as error:
             raise KnowledgeBaseError(
-                f"{storage.META} lacks {error}. Rebuild the knowledge base from its source."
+                f"{storage.META} lacks {error}. Rebuild it from its source."
             ) from error
         self.meta = KnowledgeBaseMeta(**known)
         self.groups: tuple[str, ...] = tuple(sorted(self.meta.groups))
@@ -177,8 +177,8 @@ class KnowledgeBase:
 
     def find(self, name: str) -> list[str]:
         """Codes, sorted, that have a name equal to this one up to case and whitespace."""
-        folded = self._columns.tries["folded"].get(fold(name))
-        if folded is None:
+        folded = self.folded_id(name)
+        if folded < 0:
             return []
         start, end = self._columns.arrays["folded_offsets"][folded : folded + 2]
         names = self._columns.arrays["folded_names"][start:end]
@@ -219,10 +219,32 @@ class KnowledgeBase:
         """All distinct names, in the order of their ids."""
         return (self._names.restore_key(name) for name in range(self.n_names))
 
+    def folded_names(self) -> list[str]:
+        """The distinct forms of names under ``fold``, in the order of their ids."""
+        folded = self._columns.tries["folded"]
+        return [folded.restore_key(form) for form in range(len(folded))]
+
+    def folded_id(self, name: str) -> int:
+        """The id of the folded form of a name, -1 if no name has it."""
+        return int(self._columns.tries["folded"].get(fold(name), -1))
+
+    def folded_ids(self) -> np.ndarray:
+        """For each name id, the id (int32) of its folded form."""
+        offsets = self._columns.arrays["folded_offsets"]
+        ids = np.empty(self.n_names, np.int32)
+        ids[self._columns.arrays["folded_names"]] = np.repeat(
+            np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets)
+        )
+        return ids
+
     def names_of_concept(self, concept_id: int) -> np.ndarray:
         """Name ids (int32) of a concept, the preferred one first."""
         start, end = self._alias_offsets[concept_id : concept_id + 2]
         return self.alias_names[start:end]
+
+    def is_preferred(self, rows: np.ndarray) -> np.ndarray:
+        """For rows of ``alias_names``, whether that name is the preferred one of its concept."""
+        return self._alias_offsets[self.alias_concepts[rows]] == rows
 
     def concepts_of_name(self, name_id: int) -> np.ndarray:
         """Concept ids (int32, ascending) that carry a name."""

@@ -1,4 +1,4 @@
-"""The directory format of a knowledge base: ``meta.json``, numpy arrays and marisa tries.
+"""The directory format of a knowledge base or index: ``meta.json``, numpy arrays, marisa tries.
 
 Nothing here knows what the columns mean. Files are written and digested in sorted order without
 timestamps, so equal content gives byte-identical directories.
@@ -26,12 +26,12 @@ FORMAT_VERSION = 1
 META = "meta.json"
 # Full digests are checked at opening up to this size; reading more would cost seconds.
 VERIFY_BELOW_BYTES = 256 * 1024 * 1024
-_REBUILD = "Rebuild the knowledge base from its source."
+_REBUILD = "Rebuild it from its source."
 
 
 @dataclass(slots=True)
 class Columns:
-    """The content of a knowledge base: arrays and tries by name (file name without suffix)."""
+    """The content of a directory: arrays and tries by name (file name without suffix)."""
 
     arrays: dict[str, np.ndarray]
     tries: dict[str, marisa_trie.Trie]
@@ -67,11 +67,11 @@ def write_directory(
 ) -> None:
     """Write all files beside ``path`` and rename them into place.
 
-    Raises KnowledgeBaseError if ``path`` exists, unless ``force`` and it is a knowledge base.
+    Raises KnowledgeBaseError if ``path`` exists, unless ``force`` and it was written by this.
     """
     # force replaces a knowledge base, never somebody's home directory.
     if force and path.exists() and not (path / META).is_file():
-        raise KnowledgeBaseError(f"{path} is not a knowledge base: choose another path.")
+        raise KnowledgeBaseError(f"{path} has no {META}, it is not replaced: choose another path.")
     try:
         with new_directory(path, force=force) as temporary:
             for name, to_bytes in columns.files():
@@ -90,13 +90,13 @@ def open_directory(path: Path, *, verify: bool | None) -> tuple[dict[str, Any], 
     """
     if not path.is_dir():
         raise KnowledgeBaseError(
-            f"No knowledge base at {path}: give the directory that a build wrote, or build it."
+            f"There is no directory {path}: give the directory that a build wrote, or build it."
         )
     try:
         meta = _read_meta((path / META).read_bytes())
     except OSError as error:
         raise KnowledgeBaseError(
-            f"{path / META} cannot be read, so {path} is no knowledge base. {_REBUILD}"
+            f"{path / META} cannot be read, so {path} cannot be used. {_REBUILD}"
         ) from error
     total = sum(int(entry["size"]) for entry in meta["files"].values())
     digests = verify or (verify is None and total <= VERIFY_BELOW_BYTES)
@@ -129,7 +129,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Columns]:
     except KnowledgeBaseError:
         raise
     except Exception as error:  # msgpack raises a different class for each kind of damage
-        raise KnowledgeBaseError(f"These bytes are no knowledge base. {_REBUILD}") from error
+        raise KnowledgeBaseError(f"These bytes cannot be read. {_REBUILD}") from error
     columns = Columns({}, {})
     for name, entry in meta["files"].items():
         content = message.get(name)
@@ -170,7 +170,7 @@ def _read_meta(data: bytes) -> dict[str, Any]:
             if Path(name).name != name or not name.endswith((".npy", ".marisa")):
                 raise ValueError(f"unexpected file name {name!r}")
             int(entry["size"]), str(entry["sha256"])
-        intact = meta["fingerprint"] == fingerprint(meta["files"], list(meta["groups"]))
+        intact = meta["fingerprint"] == fingerprint(meta["files"], list(meta.get("groups", ())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise KnowledgeBaseError(f"{META} is damaged ({error}). {_REBUILD}") from error
     if not intact:

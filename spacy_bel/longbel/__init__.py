@@ -1,0 +1,1 @@
+"""Linking by generating concept names (GENRE, SynCABEL, LongBEL)."""

@@ -31,7 +31,7 @@ class Hypothesis:
 
     @property
     def score(self) -> float:
-        """Length-normalised likelihood: the geometric mean of the token probabilities, in [0, 1]."""
+        """Length-normalised likelihood: geometric mean of the token probabilities, in [0, 1]."""
         return math.exp(self.log_probability / self.length)
 
 

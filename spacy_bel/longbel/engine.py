@@ -1,10 +1,10 @@
 """Linking documents with a language model: mention after mention, many documents at once.
 
-Every document in flight owns a row of the cache. A row reads a mention's prompt once, from the first
-token that differs from the prompt it read before; the beams of the mention follow in the same row,
-each token attending to the prompt, its own ancestors and itself (a tree mask), so beams cost one
-token per step and nothing is copied or reordered. Rows step together in one forward pass, and a row
-whose document is done takes up the next at once.
+Every document in flight owns a row of the cache. A row reads a mention's prompt once, from the
+first token that differs from the prompt it read before; the beams of the mention follow in the same
+row, each token attending to the prompt, its own ancestors and itself (a tree mask), so that a beam
+costs one token per step and nothing is copied or reordered. Rows step together in one forward pass,
+and a row whose document is done takes up the next at once.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class Report:
 
     mentions: linked. memory_trimmed: prompts that left out earlier links. context_cut: prompts that
     left out sentences. mentions_too_long: mentions that no prompt could hold, left without
-    candidates. prompt_tokens, read_tokens: tokens of all prompts, and how many of them were not still
-    in the cache. beam_tokens: tokens read while generating. forward_passes: calls of the model.
+    candidates. prompt_tokens, read_tokens: tokens of all prompts, and how many of them had to be
+    read because they were not in the cache. beam_tokens: tokens read while generating.
+    forward_passes: calls of the model.
     """
 
     mentions: int = 0
@@ -447,8 +448,15 @@ class _Run:
     ) -> Tensor:
         model = self.engine.model
         self.engine.report.forward_passes += 1
-        tensors = (torch.from_numpy(a).to(model.device) for a in (ids, positions, slots, mask))
-        return model.forward(*tensors, self.cache, rows, keep)
+        return model.forward(
+            torch.from_numpy(ids).to(model.device),
+            torch.from_numpy(positions).to(model.device),
+            torch.from_numpy(slots).to(model.device),
+            torch.from_numpy(mask).to(model.device),
+            self.cache,
+            rows,
+            keep,
+        )
 
 
 def _gather(scores: Tensor, beams: IntArray, tokens: IntArray) -> np.ndarray:

@@ -96,12 +96,11 @@ class NameTrie:
         """
         scored = []
         for hypothesis in hypotheses:
-            for name_id in self.trie.sequences_at(hypothesis.node):
-                for concept_id in self.kb.concepts_of_name(int(name_id)):
+            for name_id in map(int, self.trie.sequences_at(hypothesis.node)):
+                name = self.kb.name(name_id)
+                for concept_id in map(int, self.kb.concepts_of_name(name_id)):
                     if (self.kb.concept_group_masks[concept_id] & group_mask).any():
-                        scored.append(
-                            ScoredName(int(concept_id), self.kb.name(int(name_id)), hypothesis.score)
-                        )
+                        scored.append(ScoredName(concept_id, name, hypothesis.score))
         return rank(self.kb, mention, scored)
 
 

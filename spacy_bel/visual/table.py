@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 from spacy.tokens import Doc
@@ -17,7 +18,7 @@ def candidates_table(docs: Doc | Iterable[Doc], top: int = 3, *, title: str = ""
     docs: linked documents; their mentions are read from `doc.ents`.
     top: number of candidates shown, each as code, name and score.
     """
-    table = Table(title=title or None, title_justify="left", show_lines=True)
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("Mention", overflow="fold", style="bold")
     table.add_column("Group", overflow="fold")
     for rank in range(1, top + 1):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin
 
-from spacy_bel.corpora.docs import OVERLAPPING, example_reader, to_doc
+from spacy_bel.corpora.docs import MENTIONS, examples, to_doc
 from spacy_bel.corpora.document import Annotation, CorpusDocument
 
 NLP = spacy.blank("en")
@@ -33,9 +33,14 @@ def test_mentions_passages_and_gold():
     assert doc.user_data["gold_mentions"][1] == [31, 47, "", [["A", "B"], ["C"]]]
 
 
-def test_offsets_inside_tokens_and_around_spaces_are_widened_or_trimmed():
-    doc = to_doc(record(Annotation(6, 10, "taxi"), Annotation(11, 14, ".\nH")), NLP)
-    assert [e.text for e in doc.ents] == ["ataxia", ".\nHypertelorism"]
+def test_mentions_keep_their_offsets_inside_tokens():
+    inside, across = Annotation(6, 10, "taxi"), Annotation(7, 19, "axia.\nHypert")
+    doc = to_doc(record(inside, across), NLP)
+    assert [s.text for s in doc.spans[MENTIONS]] == ["taxi", "axia.\nHypert"]
+    assert doc.text == TEXT
+
+
+def test_white_space_around_mentions_is_left_out():
     doc = to_doc(record(Annotation(4, 13, " ataxia.\n"), Annotation(12, 13, "\n")), NLP)
     assert [e.text for e in doc.ents] == ["ataxia."]
 
@@ -50,8 +55,9 @@ def test_overlapping_mentions_are_all_kept():
         NLP,
     )
     assert [(e.text, e.label_) for e in doc.ents] == [("cleft lip/palate", "A")]
-    assert [(s.text, s.label_) for s in doc.spans[OVERLAPPING]] == [
+    assert [(s.text, s.label_) for s in doc.spans[MENTIONS]] == [
         ("cleft", "A"),
+        ("cleft lip/palate", "A"),
         ("cleft lip/palate", "B"),
     ]
 
@@ -67,11 +73,11 @@ def test_the_document_survives_serialisation():
 
 def test_examples_show_mentions_but_no_gold_codes_to_the_pipeline():
     records = [record(Annotation(5, 11, "ataxia", "P", [["A"]]))]
-    (example,) = example_reader(lambda: iter(records))(NLP)
+    (example,) = examples(records, NLP)
     assert [e.kb_id_ for e in example.reference.ents] == ["A"]
     assert [(e.text, e.label_, e.kb_id_) for e in example.predicted.ents] == [("ataxia", "P", "")]
     assert "gold_mentions" not in example.predicted.user_data
-    (bare,) = example_reader(lambda: iter(records), gold_mentions=False)(NLP)
+    (bare,) = examples(records, NLP, gold_mentions=False)
     assert not bare.predicted.ents
 
 
@@ -86,12 +92,5 @@ def test_any_text_and_any_mentions_make_a_document(text, data):
             annotations.append(Annotation(start, end, text[start:end], "X", [["c"]]))
     doc = to_doc(CorpusDocument("h", text, [(0, len(text))], annotations), NLP)
     assert doc.text == text
-    covered = [*doc.ents, *doc.spans.get(OVERLAPPING, [])]
-    for annotation in annotations:
-        if annotation.text.strip():
-            assert any(
-                span.start_char
-                <= annotation.start + len(annotation.text) - len(annotation.text.lstrip())
-                and annotation.start + len(annotation.text.rstrip()) <= span.end_char
-                for span in covered
-            )
+    expected = {a.text.strip() for a in annotations if a.text.strip()}
+    assert {span.text for span in doc.spans[MENTIONS]} == expected

@@ -5,6 +5,7 @@ from spacy.training import Example
 
 from spacy_bel.candidates import Candidate, set_candidates
 from spacy_bel.evaluation.scorer import score_links
+from spacy_bel.kb import Concept, KnowledgeBaseBuilder
 
 NLP = spacy.blank("en")
 WORDS = "ataxia tremor seizure cough fever rash"
@@ -77,3 +78,24 @@ def test_mentions_of_a_span_group_are_told_apart_by_label():
     assert score_links([spans], spans_key="mentions")["bel_recall_at_1"] == 1.0
     assert score_links([spans], spans_key="absent")["bel_recall_at_1"] is None
     assert score_links([spans])["bel_recall_at_1"] is None
+
+
+def test_alternative_codes_count_as_their_concept():
+    builder = KnowledgeBaseBuilder("test")
+    builder.add(Concept("A", ("ataxia",), ("P",), alternative_codes=("OMIM:1",)))
+    builder.add(Concept("B", ("tremor",), ("P",)))
+    builder.retire("OLD", replaced_by="B")
+    kb = builder.build()
+    examples = [
+        example(
+            gold=[(0, "P", "OMIM:1"), (1, "P", "OLD+A"), (2, "P", "unknown"), (3, "P", "B")],
+            predicted=[
+                (0, "P", ["A"]),
+                (1, "P", ["B+A"]),
+                (2, "P", ["unknown"]),
+                (3, "P", ["A"]),
+            ],
+        )
+    ]
+    assert score_links(examples, kb=kb)["bel_recall_at_1"] == 3 / 4
+    assert score_links(examples)["bel_recall_at_1"] == 1 / 4

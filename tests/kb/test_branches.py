@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_bel.kb.readers.branches import top_branches
@@ -17,6 +17,7 @@ def test_example():
     }
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 12), st.lists(st.integers(0, 14), max_size=3)))
 def test_against_walking_up(graph):
     """Reference: from each term, walk up to the terms whose parent is a root."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_bel.kb.text import clean, fold
@@ -14,6 +14,7 @@ def test_examples():
     assert fold(" Straße \u00a0 NAME\n") == "strasse name"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_cleaned_text_can_be_stored(text):
     cleaned = clean(text)
@@ -23,6 +24,7 @@ def test_cleaned_text_can_be_stored(text):
     assert clean(cleaned) == cleaned
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_folding_ignores_case_and_outer_whitespace(text):
     assert fold(f"  {text} ") == fold(text)

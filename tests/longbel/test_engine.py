@@ -61,7 +61,9 @@ def _name_ids(kb, code):
     return kb.alias_names[kb.alias_concepts == concept]
 
 
-@pytest.mark.parametrize("prompt", ["short", "hybrid_short", "hybrid_medium", "hybrid_long", "long"])
+@pytest.mark.parametrize(
+    "prompt", ["short", "hybrid_short", "hybrid_medium", "hybrid_long", "long"]
+)
 @pytest.mark.parametrize("make_model", [tiny_llama, tiny_gpt2])
 def test_equals_plain_generate(make_model, kb, prompt):
     model = make_model(seed=3)

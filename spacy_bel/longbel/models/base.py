@@ -8,8 +8,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .static_cache import StaticCache
-
 
 class LanguageModel(Protocol):
     """A model that reads tokens left to right through a cache and scores the next one.
@@ -23,11 +21,15 @@ class LanguageModel(Protocol):
     max_length: int
     vocab_size: int
     bidirectional_prompt: bool
-    device: torch.device
     directory: Any
 
-    def new_cache(self, rows: int, capacity: int) -> StaticCache:
-        """An empty cache for `rows` sequences of up to `capacity` slots."""
+    @property
+    def device(self) -> torch.device:
+        """Where ids are to be put."""
+        ...
+
+    def new_cache(self, rows: int, capacity: int) -> Any:
+        """An empty `StaticCache` for `rows` sequences of up to `capacity` slots."""
         ...
 
     def forward(
@@ -36,15 +38,16 @@ class LanguageModel(Protocol):
         positions: Tensor,
         slots: Tensor,
         mask: Tensor,
-        cache: StaticCache,
+        cache: Any,
         rows: slice | Tensor,
         keep: int,
     ) -> Tensor:
         """Log-probabilities of the next token, float32 (r, keep, vocabulary).
 
         ids, positions, slots: int64 (r, q), token ids, position ids and the cache slot that each
-        token is written to. mask: bool (r, q, n), which of the first n slots a token reads (its own
-        among them). rows: the r cache rows. keep: answer for the last `keep` tokens of each row.
+        token is written to. mask: bool (r, q, n), which of the first n slots a token reads, its own
+        among them. cache: what `new_cache` gave. rows: the r cache rows. keep: answer for the last
+        `keep` tokens of each row.
         """
         ...
 

@@ -116,7 +116,7 @@ class _CacheAdapter(Cache):
     """Shows a `StaticCache` to transformers models for one forward pass."""
 
     def __init__(self, cache: StaticCache, past: int) -> None:
-        # The base class sets up per-layer storage, which differs between versions; we bring our own.
+        # Not the base class's: it sets up storage of its own, differently in each version.
         self.cache = cache
         self.past = past
 

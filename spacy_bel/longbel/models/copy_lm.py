@@ -13,10 +13,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
@@ -117,7 +119,12 @@ class _Layer(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4)
         if cache is not None:
             key, value = cache.update(key, value, index)
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None])
+        if self.training:
+            # PyTorch's fused kernel is slow backwards on a CPU when sequences are short.
+            scores = (query @ key.transpose(2, 3)) * query.shape[-1] ** -0.5
+            read = scores.masked_fill(~mask[:, None], -1e4).softmax(-1).to(value.dtype) @ value
+        else:
+            read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None])
         read = read.transpose(1, 2).reshape(rows, length, size)
         states = self.attention_norm(states + self.out(read))
         return self.output_norm(states + self.down(F.gelu(self.up(states))))
@@ -181,7 +188,7 @@ class CopyLanguageModel:
     def __init__(
         self,
         network: CopyNetwork,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: Any,
         directory: Path | None = None,
     ) -> None:
         self.network = network.eval()
@@ -235,7 +242,7 @@ class CopyLanguageModel:
         config = {"architecture": ARCHITECTURE, **asdict(self.network.config)}
         (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         weights = {k: v.half().contiguous() for k, v in self.network.state_dict().items()}
-        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+        (path / "model.safetensors").write_bytes(serialise(weights, metadata={"format": "pt"}))
         self.tokenizer.save_pretrained(path)
 
     @classmethod

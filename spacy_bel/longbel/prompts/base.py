@@ -16,17 +16,20 @@ class Prompt(Protocol):
     ("eos_token_id", or "sep_token_id" for one running stream).
     """
 
-    name: str
-    uses_memory: bool
-    end_token: str
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def uses_memory(self) -> bool: ...  # noqa: D102
+
+    @property
+    def end_token(self) -> str: ...  # noqa: D102
 
     def window(self, document: Document, mention: Mention) -> tuple[int, int] | None:
         """Characters of the document that the context shows; None for all of it."""
         ...
 
-    def context(
-        self, document: Document, mention: Mention, window: tuple[int, int] | None
-    ) -> str:
+    def context(self, document: Document, mention: Mention, window: tuple[int, int] | None) -> str:
         """The context around a mention, restricted to a window of characters."""
         ...
 

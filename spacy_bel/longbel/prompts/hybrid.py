@@ -30,9 +30,7 @@ class HybridPrompt:
         """Characters of the document that the context shows; None for all of it."""
         return None if self.whole_document else document.sentence_of(mention)
 
-    def context(
-        self, document: Document, mention: Mention, window: tuple[int, int] | None
-    ) -> str:
+    def context(self, document: Document, mention: Mention, window: tuple[int, int] | None) -> str:
         """The sentence or the passages, with this mention alone in brackets."""
         if self.whole_document:
             passages = passages_around(document, mention)

@@ -23,9 +23,7 @@ class LongPrompt:
         """Characters of the document that the context shows: all of it."""
         return None
 
-    def context(
-        self, document: Document, mention: Mention, window: tuple[int, int] | None
-    ) -> str:
+    def context(self, document: Document, mention: Mention, window: tuple[int, int] | None) -> str:
         """The whole document with all mentions in brackets."""
         texts = (bracketed(p, document.mentions, window) for p in document.passages)
         return "\n".join(texts if window is None else filter(None, texts))

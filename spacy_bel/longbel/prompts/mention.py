@@ -21,9 +21,7 @@ class MentionPrompt:
         """Characters of the document that the context shows: those of the mention."""
         return mention.start, mention.end
 
-    def context(
-        self, document: Document, mention: Mention, window: tuple[int, int] | None
-    ) -> str:
+    def context(self, document: Document, mention: Mention, window: tuple[int, int] | None) -> str:
         """Nothing."""
         return ""
 

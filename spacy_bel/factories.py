@@ -1,0 +1,142 @@
+"""Factories of the components. spaCy imports this with every `nlp`: nothing heavy up here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from spacy.language import Language
+
+ASSIGNS = ["token.ent_kb_id", "span._.kb_candidates"]
+REQUIRES = ["doc.ents"]
+SCORER = {"@scorers": "spacy_bel.linking_scorer.v1"}
+SCORE_WEIGHTS = {
+    "bel_recall_at_1": 1.0,
+    "bel_recall_at_5": 0.0,
+    "bel_mrr": 0.0,
+    "bel_per_label": None,
+}
+
+#: Settings of every linking component; see `spacy_bel.linking_pipe.LinkingPipe`.
+LINKING_DEFAULTS: dict[str, Any] = {
+    "kb": None,
+    "label_groups": {},
+    "unmapped_labels": "error",
+    "spans_key": None,
+    "threshold": 0.0,
+    "store_kb": True,
+    "scorer": SCORER,
+}
+
+
+@Language.factory("bel_dictionary", assigns=["doc.ents"], default_config={"kb": None})
+def make_dictionary(
+    nlp: Language,
+    name: str,
+    kb: Any,
+    groups: list[str] | None = None,
+    min_length: int = 3,
+    store_kb: bool = True,
+) -> Callable[..., Any]:
+    """Mentions by dictionary: names of the knowledge base found in the text."""
+    from .dictionary import Dictionary
+
+    return Dictionary(nlp, name, kb=kb, groups=groups, min_length=min_length, store_kb=store_kb)
+
+
+@Language.factory(
+    "bel_retriever",
+    assigns=ASSIGNS,
+    requires=REQUIRES,
+    default_config={**LINKING_DEFAULTS, "max_candidates": 25, "ngram_range": [2, 4]},
+    default_score_weights=SCORE_WEIGHTS,
+)
+def make_retriever(
+    nlp: Language,
+    name: str,
+    kb: Any,
+    label_groups: dict[str, str | list[str]],
+    unmapped_labels: str,
+    spans_key: str | None,
+    threshold: float,
+    max_candidates: int,
+    store_kb: bool,
+    scorer: Callable[..., Any] | None,
+    ngram_range: list[int],
+) -> Callable[..., Any]:
+    """Candidates by character n-grams of the mention and of all names."""
+    from .retriever.component import Retriever
+
+    return Retriever(
+        nlp,
+        name,
+        kb=kb,
+        label_groups=label_groups,
+        unmapped_labels=unmapped_labels,
+        spans_key=spans_key,
+        threshold=threshold,
+        max_candidates=max_candidates,
+        store_kb=store_kb,
+        scorer=scorer,
+        ngram_range=(ngram_range[0], ngram_range[1]),
+    )
+
+
+@Language.factory(
+    "longbel_linker",
+    assigns=ASSIGNS,
+    requires=REQUIRES,
+    default_config={
+        **LINKING_DEFAULTS,
+        "max_candidates": 5,
+        "model": None,
+        "prompt": None,
+        "num_beams": 5,
+        "batch_size": 8,
+        "device": None,
+        "dtype": None,
+        "max_length": None,
+    },
+    default_score_weights=SCORE_WEIGHTS,
+)
+def make_longbel_linker(
+    nlp: Language,
+    name: str,
+    kb: Any,
+    label_groups: dict[str, str | list[str]],
+    unmapped_labels: str,
+    spans_key: str | None,
+    threshold: float,
+    max_candidates: int,
+    store_kb: bool,
+    scorer: Callable[..., Any] | None,
+    model: Any,
+    prompt: Any,
+    num_beams: int,
+    batch_size: int,
+    device: str | None,
+    dtype: str | None,
+    max_length: int | None,
+) -> Callable[..., Any]:
+    """Links by generating concept names in document order, with memory."""
+    from .longbel.component import LongBELLinker
+
+    return LongBELLinker(
+        nlp,
+        name,
+        kb=kb,
+        model=model,
+        prompt=prompt,
+        num_beams=num_beams,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        max_length=max_length,
+        label_groups=label_groups,
+        unmapped_labels=unmapped_labels,
+        spans_key=spans_key,
+        threshold=threshold,
+        max_candidates=max_candidates,
+        store_kb=store_kb,
+        scorer=scorer,
+    )

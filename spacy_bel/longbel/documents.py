@@ -1,0 +1,67 @@
+"""From spaCy documents to what the engine reads."""
+
+from __future__ import annotations
+
+from spacy.pipeline import Sentencizer
+from spacy.tokens import Doc
+
+from ..linking_pipe import MarkedDoc, MentionSpan
+from .document import Document, Mention, Passage
+
+PASSAGES = "passages"
+
+_SENTENCIZER = Sentencizer()
+
+
+def to_document(marked: MarkedDoc, mentions: list[MentionSpan]) -> Document:
+    """A document and some of its mentions, in the order given, as strings and offsets.
+
+    `doc.spans["passages"]` are its passages; without them the whole document is one. Sentences are
+    those of the document if it has any, otherwise spaCy's rule-based ones.
+    """
+    doc = marked.doc
+    spans = sorted(doc.spans[PASSAGES]) if PASSAGES in doc.spans else []
+    passages = tuple(Passage(span.start_char, span.text) for span in spans)
+    return Document(
+        passages or (Passage(0, doc.text),),
+        tuple(
+            Mention(m.span.start_char, m.span.end_char, m.span.text, _prompt_group(m), m.groups)
+            for m in mentions
+        ),
+        _sentences(doc, passages, mentions),
+    )
+
+
+def reading_order(mentions: list[MentionSpan]) -> list[MentionSpan]:
+    """Mentions as they are linked: by start, then by end."""
+    return sorted(mentions, key=lambda m: (m.span.start_char, m.span.end_char))
+
+
+def _prompt_group(mention: MentionSpan) -> str:
+    # "<+>" joins the groups of composite concepts in LongBEL's training data.
+    return "<+>".join(mention.groups) if len(mention.groups) <= 3 else mention.span.label_
+
+
+def _sentences(
+    doc: Doc, passages: tuple[Passage, ...], mentions: list[MentionSpan]
+) -> tuple[tuple[int, int], ...]:
+    """Sentence spans without surrounding whitespace; no boundary lies inside a mention."""
+    if not len(doc):
+        return ()
+    if doc.has_annotation("SENT_START"):
+        starts = {sentence.start_char for sentence in doc.sents}
+    else:
+        (flags,) = _SENTENCIZER.predict([doc])
+        starts = {token.idx for token, flag in zip(doc, flags, strict=True) if flag}
+    starts |= {passage.start for passage in passages}
+    inside = set()
+    for mention in mentions:
+        inside |= set(range(mention.span.start_char + 1, mention.span.end_char))
+    whole = doc.text  # spaCy joins the tokens again each time it is asked
+    bounds = [*sorted({0, *starts} - inside), len(whole)]
+    sentences = []
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        text = whole[start:end]
+        if text.strip():
+            sentences.append((start + len(text) - len(text.lstrip()), start + len(text.rstrip())))
+    return tuple(sentences)
