@@ -1,6 +1,6 @@
 """Recall and speed of candidate retrieval on gold mentions, from terminology names alone.
 
-    python benchmarks/retrieval.py --data DIR [--json FILE]
+    python -m benchmarks.retrieval --data DIR [--json FILE]
 
 DIR holds ``corpora/ncbi-disease`` (PubTator) and ``kb/medic``; it defaults to the environment
 variable SPACY_BEL_DATA. Every mention of the NCBI Disease test set counts; a hit is any gold code

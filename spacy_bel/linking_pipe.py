@@ -196,6 +196,10 @@ class LinkingPipe(Pipe, KnowledgeBaseHolder):
         """Mentions that have anything to compare; the others get no candidates."""
         return [mention for mention in mentions if is_linkable(mention.span.text)]
 
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score examples; gold codes that the knowledge base knows by another code count as it."""
+        return super().score(examples, **{"kb": self.kb, **kwargs})
+
     def _kb_changed(self) -> None:
         self._mapping = None
 

@@ -82,6 +82,12 @@ class LongBELLinker(LinkingPipe):
         self._engine: Engine | None = None
         self._process = os.getpid()
 
+    def set_model(self, reference: ModelReference) -> None:
+        """Decode with another language model from now on."""
+        self._model_reference = reference
+        self._model = resolve_model(reference, device=self.device, dtype=self.dtype)
+        self._trie = self._trie_directory = self._engine = None
+
     # Not called `model`: spaCy asks every component for that when a pipeline is put together.
     @property
     def language_model(self) -> LanguageModel:
@@ -240,10 +246,10 @@ class LongBELLinker(LinkingPipe):
         with tempfile.TemporaryDirectory() as directory:
             for name, content in files.items():
                 (Path(directory) / Path(name).name).write_bytes(content)
-            self._model = resolve_model(Path(directory), device=self.device, dtype=self.dtype)
-            self._model.directory = None
-        self._model_reference = self._model
-        self._trie = self._trie_directory = self._engine = None
+            self.set_model(Path(directory))
+        # The directory is gone: from here on the model is known by itself.
+        self.language_model.directory = None
+        self._model_reference = self.language_model
 
     def _state(self) -> dict[str, Any]:
         state = {**super()._state(), "_engine": None, "_trie": None}

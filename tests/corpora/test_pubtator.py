@@ -1,7 +1,5 @@
 import gzip
-import os
 from itertools import chain
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -126,11 +124,7 @@ def test_no_code_is_lost_or_doubled(codes, separator):
     assert sorted(parsed) == sorted(set(codes))
 
 
-DATA = os.environ.get("SPACY_BEL_DATA")
-
-
 @pytest.mark.data
-@pytest.mark.skipif(not DATA, reason="set SPACY_BEL_DATA to the folder of public corpora")
 @pytest.mark.parametrize(
     ("file", "documents", "mentions", "without_code"),
     [
@@ -142,8 +136,8 @@ DATA = os.environ.get("SPACY_BEL_DATA")
         ("bc5cdr/test_corpus.txt", 500, 9809, 91),
     ],
 )
-def test_public_corpora_read_completely(file, documents, mentions, without_code):
-    records = list(read_pubtator(Path(DATA) / "corpora" / file))
+def test_public_corpora_read_completely(data, file, documents, mentions, without_code):
+    records = list(read_pubtator(data / "corpora" / file))
     annotations = [(r.text, a) for r in records for a in r.annotations]
     assert len(records) == documents
     assert len(annotations) == mentions

@@ -1,20 +1,8 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from spacy_bel.kb import Concept, KnowledgeBaseBuilder
-
-
-@pytest.fixture
-def data() -> Path:
-    folder = os.environ.get("SPACY_BEL_DATA")
-    if not folder:
-        pytest.skip("SPACY_BEL_DATA does not name a folder with public corpora and terminologies")
-    return Path(folder)
-
 
 CONCEPTS = [
     Concept(
