@@ -5,8 +5,8 @@
 DIR holds ``corpora/ncbi-disease`` (PubTator) and ``kb/medic``; it defaults to the environment
 variable SPACY_BEL_DATA. Both ways link the same NCBI Disease test documents to MEDIC names with the
 same random Llama (speed and agreement need no trained weights), the same prompts, beams and
-precision. The plain way is `benchmarks/naive.py`: `generate` with a nested-dict trie, a batch of the
-next mention of eight documents. The limit is the time that one plain, well-batched forward pass
+precision. The plain way is `benchmarks/naive.py`: `generate` with a nested-dict trie, a batch of
+the next mention of eight documents. The limit is the time that one plain, well-batched forward pass
 takes over exactly the tokens that had to be read.
 """
 

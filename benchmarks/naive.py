@@ -37,6 +37,7 @@ def generate_names(
     tries: Sequence[Trie],
     end_token: int,
     num_beams: int,
+    length_penalty: float = 1.0,
 ) -> list[list[tuple[tuple[int, ...], float]]]:
     """The best token sequences for each prompt, with their length-normalised likelihoods.
 
@@ -61,6 +62,7 @@ def generate_names(
             num_beams=num_beams,
             num_return_sequences=num_beams,
             max_new_tokens=128,
+            length_penalty=length_penalty,
             do_sample=False,
             eos_token_id=end_token,
             pad_token_id=end_token,
@@ -92,6 +94,7 @@ def link_documents(
     *,
     num_beams: int = 5,
     batch_size: int = 8,
+    length_penalty: float = 1.0,
 ) -> list[list[list[tuple[str, float]]]]:
     """Names for every mention; each step takes the next mention of each open document."""
     results: list[list[list[tuple[str, float]]]] = [[] for _ in documents]
@@ -107,7 +110,13 @@ def link_documents(
             context = prompt.context(documents[i], mention, prompt.window(documents[i], mention))
             texts.append(prompt.assemble(context, memories[i], mention))
         answers = generate_names(
-            model, tokenizer, texts, [tries[m.group] for m in mentions], end_token, num_beams
+            model,
+            tokenizer,
+            texts,
+            [tries[m.group] for m in mentions],
+            end_token,
+            num_beams,
+            length_penalty,
         )
         for i, mention, answer in zip(active, mentions, answers, strict=True):
             names = [(tokenizer.decode(list(ids)).strip(), score) for ids, score in answer]

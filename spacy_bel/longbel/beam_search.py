@@ -1,8 +1,8 @@
 """Beam search over the names of a token trie, one step at a time.
 
-The search is that of Hugging Face ``generate(num_beams=…, prefix_allowed_tokens_fn=…)`` with length
-penalty 1 and no early stopping, for one sequence: log-probabilities over the whole vocabulary,
-masked and not renormalised; finished names ranked by log-probability per token, the end token
+The search is that of Hugging Face ``generate(num_beams=…, prefix_allowed_tokens_fn=…)`` without
+early stopping, for one sequence: log-probabilities over the whole vocabulary, masked and not
+renormalised; finished names ranked by log-probability / length ** length_penalty, the end token
 included; stop when the best running beam is no better than the worst of `num_beams` finished ones.
 """
 
@@ -22,17 +22,23 @@ class Hypothesis:
     """A finished name.
 
     node: trie node where its token sequence ends. log_probability: summed over its tokens, the end
-    token included. length: number of these tokens.
+    token included. length: number of these tokens. log_score: log_probability / length **
+    length_penalty, which ranks it.
     """
 
     node: int
     log_probability: float
     length: int
+    log_score: float
 
     @property
     def score(self) -> float:
-        """Length-normalised likelihood: geometric mean of the token probabilities, in [0, 1]."""
-        return math.exp(self.log_probability / self.length)
+        """Length-normalised likelihood, in [0, 1].
+
+        With a length penalty of 1 the geometric mean of the token probabilities, with 0 the
+        probability of the name.
+        """
+        return math.exp(self.log_score)
 
 
 @dataclass
@@ -40,14 +46,16 @@ class BeamSearch:
     """The state of one mention's search.
 
     trie, group_mask: what may be generated. end_token: token that ends a name. num_beams: beams
-    kept. The running beams are `nodes`, their `tokens` (last token of each), `log_probabilities`
-    and `parents` (index of each beam's predecessor in the step before), all of length ≤ num_beams.
+    kept. length_penalty: exponent of the length by which log-probabilities are divided. The running
+    beams are `nodes`, their `tokens` (last token of each), `log_probabilities` and `parents` (index
+    of each beam's predecessor in the step before), all of length ≤ num_beams.
     """
 
     trie: TokenTrie
     group_mask: MaskArray
     end_token: int
     num_beams: int
+    length_penalty: float = 1.0
     depth: int = 0
     done: bool = False
     finished: list[Hypothesis] = field(default_factory=list)
@@ -76,8 +84,11 @@ class BeamSearch:
         # Only names among the best `num_beams` continuations may finish; the rest are a reserve
         # that keeps the beam full.
         for i in best[: self.num_beams][ended[: self.num_beams]]:
-            self.finished.append(Hypothesis(int(edges[i]) + 1, float(totals[i]), self.depth))
-        self.finished.sort(key=lambda h: -h.log_probability / h.length)
+            total = float(totals[i])
+            self.finished.append(
+                Hypothesis(int(edges[i]) + 1, total, self.depth, self._normalised(total))
+            )
+        self.finished.sort(key=lambda h: -h.log_score)
         del self.finished[self.num_beams :]
         running = best[~ended][: self.num_beams]
         self.parents = beams[running]
@@ -89,8 +100,11 @@ class BeamSearch:
     def _cannot_improve(self) -> bool:
         if len(self.finished) < self.num_beams:
             return False
-        worst = self.finished[-1].log_probability / self.finished[-1].length
-        return bool(self.log_probabilities[0] / self.depth <= worst)
+        best_running = self._normalised(float(self.log_probabilities[0]))
+        return best_running <= self.finished[-1].log_score
+
+    def _normalised(self, log_probability: float) -> float:
+        return log_probability / self.depth**self.length_penalty
 
 
 def _top(values: npt.NDArray[np.float64], k: int) -> IntArray:

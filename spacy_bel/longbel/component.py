@@ -39,16 +39,18 @@ class LongBELLinker(LinkingPipe):
     and, in prompts with memory, with the links of the document so far; beam search writes a name of
     one of the mention's semantic groups.
 
-    Scores are length-normalised likelihoods: the geometric mean of the probabilities of a name's
-    tokens, in [0, 1]. They do not sum to one over the candidates.
+    Scores are length-normalised likelihoods, in [0, 1]: with a length penalty of 1 the geometric
+    mean of the probabilities of a name's tokens. They do not sum to one over the candidates.
 
     model: directory or hub id of a causal language model, a function that returns a
     `LanguageModel`, or None for the default model. prompt: name of a prompt format, or a `Prompt`;
     by default the one that the model says it was trained for, otherwise `hybrid_long`, which
     released LongBEL checkpoints read. num_beams: beams per mention, also the largest number of
-    names per mention. batch_size: documents in flight. device, dtype: where and in which precision
-    the model runs; by default the best device, float32 on CPU. max_length: tokens to read at most,
-    if fewer than the model can. The other arguments are those of `LinkingPipe`.
+    names per mention. length_penalty: exponent of the length by which log-probabilities are divided
+    before names are compared; by default the model's own, otherwise 1. batch_size: documents in
+    flight. device, dtype: where and in which precision the model runs; by default the best device,
+    float32 on CPU. max_length: tokens to read at most, if fewer than the model can. The other
+    arguments are those of `LinkingPipe`.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class LongBELLinker(LinkingPipe):
         model: ModelReference = None,
         prompt: str | Prompt | None = None,
         num_beams: int = 5,
+        length_penalty: float | None = None,
         batch_size: int = 8,
         device: str | None = None,
         dtype: str | None = None,
@@ -71,6 +74,7 @@ class LongBELLinker(LinkingPipe):
             raise ValueError("num_beams and batch_size must be at least 1.")
         self._prompt = None if prompt is None else get_prompt(prompt)
         self.num_beams = num_beams
+        self.length_penalty = length_penalty
         self.batch_size = batch_size
         self.device = device
         self.dtype = dtype
@@ -116,11 +120,15 @@ class LongBELLinker(LinkingPipe):
     def engine(self) -> Engine:
         """What does the linking, made on first use."""
         if self._engine is None:
+            penalty = self.length_penalty
+            if penalty is None:
+                penalty = getattr(self.language_model, "length_penalty", None)
             self._engine = Engine(
                 self.language_model,
                 self.trie,
                 self.prompt,
                 num_beams=self.num_beams,
+                length_penalty=1.0 if penalty is None else penalty,
                 batch_size=self.batch_size,
                 accept=self.accepts,
                 max_length=self.max_length,

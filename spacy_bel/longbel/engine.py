@@ -45,11 +45,11 @@ class Engine:
     """Links documents with a model, a name trie and a prompt format.
 
     model: see `LanguageModel`. trie: the names to choose from. prompt: format of the prompts.
-    num_beams: beams per mention. batch_size: documents in flight, or groups of mentions if the
-    prompt has no memory. accept: whether a best candidate counts as a link and enters memory.
-    max_length: read at most so many tokens, if fewer than the model can. reuse_prefix: read a
-    prompt from the first token that differs from the document's previous one rather than from its
-    beginning; the results are the same.
+    num_beams: beams per mention. length_penalty: see `BeamSearch`. batch_size: documents in flight,
+    or groups of mentions if the prompt has no memory. accept: whether a best candidate counts as a
+    link and enters memory. max_length: read at most so many tokens, if fewer than the model can.
+    reuse_prefix: read a prompt from the first token that differs from the document's previous one
+    rather than from its beginning; the results are the same.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Engine:
         prompt: Prompt,
         *,
         num_beams: int = 5,
+        length_penalty: float = 1.0,
         batch_size: int = 8,
         accept: Callable[[Candidate], bool] = lambda candidate: True,
         max_length: int | None = None,
@@ -68,6 +69,7 @@ class Engine:
         self.trie = trie
         self.prompt = prompt
         self.num_beams = num_beams
+        self.length_penalty = length_penalty
         self.batch_size = batch_size
         self.accept = accept
         self.reuse_prefix = reuse_prefix and not model.bidirectional_prompt

@@ -278,6 +278,7 @@ class Run:
             engine.group_mask(mention.groups),
             engine.tokenizer.end_token,
             engine.num_beams,
+            engine.length_penalty,
         )
 
     # Beams

@@ -37,7 +37,7 @@ DOCUMENTS = [
 ]
 
 
-def naive(model, kb, documents, prompt, num_beams, batch_size=1):
+def naive(model, kb, documents, prompt, num_beams, **settings):
     chosen = get_prompt(prompt)
     end = getattr(model.tokenizer, chosen.end_token)
     tries = {}
@@ -52,7 +52,8 @@ def naive(model, kb, documents, prompt, num_beams, batch_size=1):
         chosen,
         end,
         num_beams=num_beams,
-        batch_size=batch_size,
+        batch_size=1,
+        **settings,
     )
 
 
@@ -77,6 +78,17 @@ def test_equals_plain_generate(make_model, kb, prompt):
             assert [s for _, s in got] == pytest.approx([s for _, s in names], rel=1e-3)
             compared += 1
     assert compared == 8
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.5, 2.0])
+def test_length_penalty_equals_that_of_generate(llama, kb, penalty):
+    engine = make_engine(llama, kb, "short", length_penalty=penalty)
+    expected = naive(llama, kb, DOCUMENTS, "short", num_beams=5, length_penalty=penalty)
+    for links, wanted in zip(engine.generate(DOCUMENTS), expected, strict=True):
+        for hypotheses, names in zip(links, wanted, strict=True):
+            got = names_of(engine, hypotheses)
+            assert [{kb.name(i) for i in ids} for ids, _ in got] == [{name} for name, _ in names]
+            assert [s for _, s in got] == pytest.approx([s for _, s in names], rel=1e-3)
 
 
 def sequence_scores(model, text, names):
