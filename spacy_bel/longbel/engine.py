@@ -14,10 +14,15 @@ from ..kb.token_trie import MaskArray
 from .beam_search import Hypothesis
 from .document import Document
 from .models.base import LanguageModel
+from .models.static_cache import StaticCache
 from .name_trie import NameTrie
 from .prompts import Prompt
 from .run import Links, Run
 from .tokenization import PromptTokenizer
+
+#: Slots per row of a new cache, and the most that a cache may have grown to and still be kept.
+_FIRST_CAPACITY = 256
+_KEPT_CAPACITY = 2048
 
 
 @dataclass
@@ -88,6 +93,7 @@ class Engine:
                 "Use a model with a longer window, or drop the longest names."
             )
         self._group_masks: dict[tuple[str, ...], MaskArray] = {}
+        self._spare_cache: StaticCache | None = None
 
     def link(self, documents: Iterable[Document]) -> Iterator[Links | Exception]:
         """Ranked candidates of every mention, document by document, in the order they came.
@@ -104,6 +110,16 @@ class Engine:
             if isinstance(links, Exception):
                 raise links
             yield run.hypotheses.pop(id(links))
+
+    def take_cache(self) -> StaticCache:
+        """A cache for one run; its content is of no meaning."""
+        cache, self._spare_cache = self._spare_cache, None
+        return cache or self.model.new_cache(self.batch_size, _FIRST_CAPACITY)
+
+    def return_cache(self, cache: StaticCache) -> None:
+        """Keep a cache for the next run: making one takes longer than a short document."""
+        if cache.capacity <= _KEPT_CAPACITY:
+            self._spare_cache = cache
 
     def group_mask(self, groups: tuple[str, ...]) -> MaskArray:
         """Bits of some semantic groups."""

@@ -20,7 +20,8 @@ from .tokenization import PromptTokenizer
 _ARRAYS = (
     "first_edge",
     "edge_tokens",
-    "edge_groups",
+    "edge_sets",
+    "group_sets",
     "end_nodes",
     "first_end",
     "end_sequences",
@@ -48,8 +49,9 @@ class NameTrie:
     ) -> NameTrie:
         """Tokenize every name. progress: wraps the iteration over names."""
         tokens, offsets = tokenizer.name_sequences(progress(kb.names()))
-        masks = np.zeros((kb.n_names, kb.concept_group_masks.shape[1]), dtype=np.uint64)
-        np.bitwise_or.at(masks, kb.alias_names, kb.concept_group_masks[kb.alias_concepts])
+        by_name = np.argsort(kb.alias_names, kind="stable")
+        first = np.flatnonzero(np.diff(kb.alias_names[by_name], prepend=-1))
+        masks = np.bitwise_or.reduceat(kb.concept_group_masks[kb.alias_concepts[by_name]], first)
         return cls(kb, TokenTrie.build(tokens, offsets, masks), tokenizer.end_token)
 
     def to_disk(self, path: str | Path, tokenizer: Any) -> None:

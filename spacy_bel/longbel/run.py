@@ -35,7 +35,7 @@ Links = list[list[Candidate]]
 _MENTIONS_PER_THREAD = 4
 #: Padded prompt tokens that are read in one forward pass; more would only cost memory.
 _PROMPT_TOKENS = 2048
-_FIRST_CAPACITY = 256
+_ANSWERS_KEPT = 4096
 
 
 @dataclass
@@ -85,12 +85,19 @@ class Run:
         self.queue: deque[_Thread] = deque()
         self.pending: deque[_Pending] = deque()
         self.rows: list[_Row] = []
-        self.cache = engine.model.new_cache(engine.batch_size, _FIRST_CAPACITY)
+        self.cache = engine.take_cache()
+        #: What equal prompts have been answered: mentions recur, within a document and beyond.
+        self.answers: dict[tuple[tuple[int, ...], tuple[str, ...]], list[Hypothesis]] = {}
         self.keep_hypotheses = keep_hypotheses
         self.hypotheses: dict[int, list[list[Hypothesis]]] = {}
 
     def results(self) -> Iterator[Links | Exception]:
         """Links of each document, in the order in which documents came."""
+        yield from self._results()
+        # Not after an error: what a failed run has left there might be no numbers.
+        self.engine.return_cache(self.cache)
+
+    def _results(self) -> Iterator[Links | Exception]:
         while True:
             self._fill_rows()
             while self.pending and not self.pending[0].open_threads[0]:
@@ -199,7 +206,10 @@ class Run:
                 return None
             engine.report.memory_trimmed += fitted.dropped_memory > 0
             engine.report.context_cut += fitted.cut_context
-            return fitted.ids
+            known = self.answers.get((tuple(fitted.ids), mention.groups))
+            if known is None:
+                return fitted.ids
+            self._record(row, known)
         self._leave(index)
         return None
 
@@ -325,13 +335,21 @@ class Run:
             self._finish(row, search)
 
     def _finish(self, row: _Row, search: BeamSearch) -> None:
+        row.search = None
+        if len(self.answers) >= _ANSWERS_KEPT:
+            self.answers.clear()
+        self.answers[tuple(row.prompt), self._mention(row).groups] = search.finished
+        self._record(row, search.finished)
+
+    def _record(self, row: _Row, hypotheses: list[Hypothesis]) -> None:
+        """Store the links of the row's mention and go on to its next one."""
         thread, mention = row.thread, self._mention(row)
         index = thread.mentions.popleft()
-        row.search = None
-        candidates = self.engine.trie.candidates(mention.text, search.finished, search.group_mask)
+        group_mask = self.engine.group_mask(mention.groups)
+        candidates = self.engine.trie.candidates(mention.text, hypotheses, group_mask)
         thread.links[index] = candidates
         if self.keep_hypotheses:
-            self.hypotheses[id(thread.links)][index] = search.finished
+            self.hypotheses[id(thread.links)][index] = hypotheses
         if candidates and self.engine.accept(candidates[0]):
             thread.memory.append(MemoryEntry(mention.text, mention.group, candidates[0].name))
         self.engine.report.mentions += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -52,16 +52,16 @@ class PromptTokenizer:
 
         Returns int32 tokens of all names end to end, and int64 offsets (names + 1).
         """
-        pieces: list[IntArray] = []
-        lengths: list[int] = []
+        # Joined by batch: an array or a list for every name would take more than the tokens.
+        pieces, lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
         for batch in _batches(names, _BATCH):
             texts = [f"}} {normalise(name)}" for name in batch]
             encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-            for ids in encoded:
-                pieces.append(np.asarray([*ids[1:], self.end_token], dtype=np.int32))
-                lengths.append(len(ids))
-        tokens = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
-        return tokens, np.cumsum([0, *lengths], dtype=np.int64)
+            # The first token is the bracket; one for the end comes in its place.
+            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+            tokens = chain.from_iterable([*ids[1:], self.end_token] for ids in encoded)
+            pieces.append(np.fromiter(tokens, np.int32))
+        return np.concatenate(pieces), np.cumsum(np.concatenate(lengths), dtype=np.int64)
 
     def _check(self, name: str) -> None:
         alone = self._encode(f"}} {name}", special=False)

@@ -310,6 +310,15 @@ def test_mentions_without_content_are_nil(make_nlp, text):
     assert doc.ents[0].kb_id_ == "NIL" and doc.ents[0]._.kb_candidates == []
 
 
+def test_a_mention_of_spaces_is_nil(make_nlp):
+    nlp = make_nlp(spans_key="sc")
+    doc = nlp.make_doc("Two   colds.")
+    doc.spans["sc"] = [doc.char_span(4, 6, label="Disorders", alignment_mode="contract")]
+    assert doc.spans["sc"][0].text.isspace()
+    (span,) = nlp(doc).spans["sc"]
+    assert span.kb_id_ == "NIL" and span._.kb_candidates == []
+
+
 def test_threshold_gives_nil_and_keeps_candidates(make_nlp):
     nlp = make_nlp(threshold=1.1)
     doc = nlp(marked(nlp))

@@ -160,6 +160,18 @@ def test_prefix_reuse_reads_less(llama, kb):
     assert engine.report.read_tokens < plain.report.read_tokens == plain.report.prompt_tokens
 
 
+def test_equal_prompts_are_answered_once(llama, kb):
+    text = "Asthma. Asthma."
+    document = make_document(text, [("Asthma", "Disorders"), ("Asthma", "Disorders")])
+    engine = make_engine(llama, kb, "mention", batch_size=1)
+    first, second = engine.link([document, document])
+    assert first == second and first[0] == first[1]
+    once = make_engine(llama, kb, "mention", batch_size=1)
+    list(once.link([make_document("Asthma", [("Asthma", "Disorders")])]))
+    assert engine.report.forward_passes == once.report.forward_passes
+    assert engine.report.mentions == 4
+
+
 def test_memory_holds_the_links_before(llama, kb):
     seen = []
     engine = make_engine(llama, kb, "hybrid_long", batch_size=2)

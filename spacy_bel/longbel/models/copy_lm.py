@@ -33,7 +33,8 @@ ARCHITECTURE = "spacy_bel.copy_lm.v1"
 class CopyConfig:
     """Sizes of the network, the ids of the brackets around the mention, and how prompts are read.
 
-    bidirectional: prompt tokens see the whole prompt instead of what precedes them.
+    bidirectional: prompt tokens see the whole prompt instead of what precedes them. prompt,
+    length_penalty: settings of `longbel_linker` that suit the weights, taken where it has none.
     """
 
     vocab_size: int
@@ -46,6 +47,8 @@ class CopyConfig:
     max_length: int = 512
     copy_size: int = 128
     bidirectional: bool = False
+    prompt: str | None = None
+    length_penalty: float | None = None
 
 
 class CopyCache(StaticCache):
@@ -197,6 +200,8 @@ class CopyLanguageModel:
         self.max_length = network.config.max_length
         self.vocab_size = network.config.vocab_size
         self.bidirectional_prompt = network.config.bidirectional
+        self.prompt = network.config.prompt
+        self.length_penalty = network.config.length_penalty
 
     @property
     def device(self) -> torch.device:
