@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from .candidates import Candidate
@@ -21,19 +21,26 @@ class ScoredName(NamedTuple):
     score: float
 
 
-def rank(kb: KnowledgeBase, mention: str, scored: Iterable[ScoredName]) -> list[Candidate]:
+def rank(
+    kb: KnowledgeBase,
+    mention: str,
+    scored: Iterable[ScoredName],
+    linked: Container[str] = frozenset(),
+) -> list[Candidate]:
     """Candidates best first, one per code with its best name.
 
     Ties are broken by exact surface match, then preferred name, then code, so that a result does
-    not depend on the order in which names were found.
+    not depend on the order in which names were found. linked: codes that win ties before all that;
+    those of the document's earlier links, which tell concepts of one name apart.
     """
     surface = fold(mention)
 
-    def key(row: ScoredName) -> tuple[float, bool, bool, str, str]:
+    def key(row: ScoredName) -> tuple[float, bool, bool, bool, str, str]:
         code = kb.code(row.concept_id)
         preferred = kb.preferred_name(code)
         return (
             -round(row.score / TIE) * TIE,
+            code not in linked,
             fold(row.name) != surface,
             row.name != preferred,
             code,

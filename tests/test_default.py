@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
 import sys
 import textwrap
 
@@ -85,3 +87,22 @@ def test_without_any_config_the_linker_uses_the_defaults():
     doc.ents = [doc.char_span(2, 21, label="Phenotypic abnormality")]
     doc = nlp(doc)
     assert doc.ents[0]._.kb_candidates[0].code == doc.ents[0].kb_id_ == "HP:0000365"
+
+
+@needs_default
+@pytest.mark.hpo
+def test_the_demo_links_marked_and_raw_notes(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "spacy", "bel", "demo", "--output-dir", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Memory" in done.stdout and "mentions linked in" in done.stdout
+    marked, raw = (json.loads(line) for line in (tmp_path / "demo.jsonl").open(encoding="utf-8"))
+    codes = {mention["text"]: mention["code"] for mention in marked["mentions"]}
+    assert codes["global developmental delay"] == "HP:0001263"
+    assert codes["wide-set eyes"] == "HP:0000316"
+    assert {m["text"].lower(): m["code"] for m in raw["mentions"]}["dural ectasia"] == "HP:0100775"
+    assert 'href="https://' in (tmp_path / "demo.html").read_text(encoding="utf-8")

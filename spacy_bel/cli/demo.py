@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NOTES = Path(__file__).parents[2] / "assets" / "notes"
 MARKED, RAW = "note.json", "note.txt"
 LINES = 3
+MEMORY_PROMPT = "hybrid_short"
 RECURRING = ("SNHL", "ASD")
 
 
@@ -60,7 +61,7 @@ def demo(
     for record, doc in linked:
         how = "mentions as marked" if record.annotations else "mentions found by dictionary"
         console.print(candidates_table(doc, title=f"{record.id}: {how}"))
-    _show_memory(nlp, *linked[0], console)
+    _show_memory(nlp, records[0], console)
     with written_at_the_end(output_dir / "demo.jsonl") as lines:
         for record, doc in linked:
             result = to_record(record, doc, mention_key(nlp, record), top=5)
@@ -80,11 +81,19 @@ def _raise(document: str, error: Exception) -> None:
     raise error
 
 
-def _show_memory(nlp: Language, record: CorpusDocument, doc: Doc, console: Console) -> None:
-    """Link recurring mentions once more, without the mentions before them, and compare."""
-    from spacy_bel.cli.pipeline import link_records
+def _show_memory(nlp: Language, record: CorpusDocument, console: Console) -> None:
+    """Link recurring mentions with and without the mentions before them in the prompt."""
+    from spacy_bel.cli.pipeline import link_records, linkers
+    from spacy_bel.longbel.component import LongBELLinker
 
+    linker = linkers(nlp)[-1]
+    if not isinstance(linker, LongBELLinker):
+        return
+    usual = linker.prompt
     console.print(Text("Memory: what the earlier links of a document change", style="bold"))
+    console.print(f"  prompt '{MEMORY_PROMPT}'; the pipeline's own is '{usual.name}'")
+    linker.set_prompt(MEMORY_PROMPT)
+    ((_, doc),) = link_records(nlp, [record], batch_size=1, on_failure=_raise)
     for text in RECURRING:
         last = [mention for mention in record.annotations if mention.text == text][-1]
         alone = _only(record, last)
@@ -92,6 +101,7 @@ def _show_memory(nlp: Language, record: CorpusDocument, doc: Doc, console: Conso
         console.print(Text(f"  last {text!r} of {record.id}, linked after: {_memory(doc, last)}"))
         console.print(Text(f"    with the earlier links: {_best(doc, last)}"))
         console.print(Text(f"    without them: {_best(without, last)}"))
+    linker.set_prompt(usual)
 
 
 def _memory(doc: Doc, mention: Annotation) -> str:

@@ -92,6 +92,15 @@ class LongBELLinker(LinkingPipe):
         self._model = resolve_model(reference, device=self.device, dtype=self.dtype)
         self._trie = self._trie_directory = self._engine = None
 
+    def set_prompt(self, prompt: str | Prompt) -> None:
+        """Put mentions before the model in another format from now on."""
+        self._prompt = get_prompt(prompt)
+        self._engine = None
+        if self._trie is not None:
+            tokenizer = PromptTokenizer(self.language_model.tokenizer, self._prompt)
+            if tokenizer.end_token != self._trie.end_token:
+                self._trie = self._trie_directory = None
+
     # Not called `model`: spaCy asks every component for that when a pipeline is put together.
     @property
     def language_model(self) -> LanguageModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,16 @@ class NameTrie:
         return cls(kb, trie, end_token)
 
     def candidates(
-        self, mention: str, hypotheses: Sequence[Hypothesis], group_mask: MaskArray
+        self,
+        mention: str,
+        hypotheses: Sequence[Hypothesis],
+        group_mask: MaskArray,
+        linked: Container[str] = frozenset(),
     ) -> list[Candidate]:
         """Concepts of the generated names, best first, one entry per code (its best name).
 
-        A name that several concepts bear gives all of them within the groups.
+        A name that several concepts bear gives all of them within the groups; those of `linked`,
+        the codes of the document's earlier links, come first among equals.
         """
         scored = []
         for hypothesis in hypotheses:
@@ -103,7 +108,7 @@ class NameTrie:
                 for concept_id in map(int, self.kb.concepts_of_name(name_id)):
                     if (self.kb.concept_group_masks[concept_id] & group_mask).any():
                         scored.append(ScoredName(concept_id, name, hypothesis.score))
-        return rank(self.kb, mention, scored)
+        return rank(self.kb, mention, scored, linked)
 
 
 def _made_from(kb: KnowledgeBase, tokenizer: Any, end_token: int) -> dict[str, Any]:

@@ -40,13 +40,17 @@ _ANSWERS_KEPT = 4096
 
 @dataclass
 class _Thread:
-    """Mentions of one document that are linked in order, by one row."""
+    """Mentions of one document that are linked in order, by one row.
+
+    memory: earlier links as prompts show them. linked: their codes.
+    """
 
     document: Document
     links: Links
     open_threads: list[int]
     mentions: deque[int]
     memory: list[MemoryEntry] = field(default_factory=list)
+    linked: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -345,13 +349,15 @@ class Run:
         """Store the links of the row's mention and go on to its next one."""
         thread, mention = row.thread, self._mention(row)
         index = thread.mentions.popleft()
-        group_mask = self.engine.group_mask(mention.groups)
-        candidates = self.engine.trie.candidates(mention.text, hypotheses, group_mask)
+        candidates = self.engine.trie.candidates(
+            mention.text, hypotheses, self.engine.group_mask(mention.groups), thread.linked
+        )
         thread.links[index] = candidates
         if self.keep_hypotheses:
             self.hypotheses[id(thread.links)][index] = hypotheses
-        if candidates and self.engine.accept(candidates[0]):
+        if self.engine.prompt.uses_memory and candidates and self.engine.accept(candidates[0]):
             thread.memory.append(MemoryEntry(mention.text, mention.group, candidates[0].name))
+            thread.linked.add(candidates[0].code)
         self.engine.report.mentions += 1
 
     def _mention(self, row: _Row) -> Mention:

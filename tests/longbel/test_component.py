@@ -224,6 +224,16 @@ def test_another_kb_can_be_set(make_nlp):
     assert [e.kb_id_ for e in nlp(marked(nlp)).ents] == ["X", "X", "Y"]
 
 
+def test_another_prompt_can_be_set(make_nlp):
+    nlp = make_nlp(prompt="short")
+    nlp(marked(nlp))
+    linker = nlp.get_pipe("longbel_linker")
+    for prompt in ("hybrid_long", "long"):
+        linker.set_prompt(prompt)
+        other = make_nlp(prompt=prompt)
+        assert links(nlp(marked(nlp))) == links(other(marked(other)))
+
+
 def test_span_groups_with_nested_and_equal_spans(make_nlp):
     nlp = make_nlp(spans_key="sc")
     doc = nlp.make_doc(TEXT)

@@ -216,6 +216,16 @@ def test_homonyms_give_every_concept(llama, kb):
     assert {"D1", "D6"} <= with_name
 
 
+@pytest.mark.parametrize(("prompt", "expected"), [("hybrid_short", "D6"), ("short", "D1")])
+def test_memory_tells_homonyms_apart(llama, prompt, expected):
+    homonyms = make_kb([("D1", "Disorders", ["MI"]), ("D6", ["Disorders", "Valves"], ["MI"])])
+    engine = make_engine(llama, homonyms, prompt)
+    mentions = [("insufficiency", "Valves"), ("MI", "Disorders")]
+    (links,) = engine.link([make_document("Mitral insufficiency, that is MI.", mentions)])
+    assert [c.code for c in links[0]] == ["D6"]
+    assert {c.code for c in links[1]} == {"D1", "D6"} and links[1][0].code == expected
+
+
 def test_names_that_tokenise_alike_lose_nothing(llama):
     kb = make_kb([("A", "G", ["a [b]"]), ("B", "G", ["a (b)"]), ("C", "G", ["other"])])
     engine = make_engine(llama, kb, num_beams=3)
