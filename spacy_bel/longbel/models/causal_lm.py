@@ -119,6 +119,7 @@ class _CacheAdapter(Cache):
         # Not the base class's: it sets up storage of its own, differently in each version.
         self.cache = cache
         self.past = past
+        self.layers: list[Any] = []  # transformers 5 looks for sliding windows among them
 
     def update(
         self,
