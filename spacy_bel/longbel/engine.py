@@ -17,7 +17,8 @@ from .models.base import LanguageModel
 from .models.static_cache import StaticCache
 from .name_trie import NameTrie
 from .prompts import Prompt
-from .run import Links, Run
+from .rows import Links
+from .run import Run
 from .tokenization import PromptTokenizer
 
 #: Slots per row of a new cache, and the most that a cache may have grown to and still be kept.

@@ -11,24 +11,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..candidates import Candidate
 from ..errors import ModelError
 from ..kb.token_trie import IntArray
 from .beam_search import BeamSearch, Hypothesis
 from .document import Document, MemoryEntry, Mention
+from .rows import Links, Pending, Row, Thread
 from .window import MentionTooLongError, fit_prompt
 
 if TYPE_CHECKING:
     from .engine import Engine
-
-Links = list[list[Candidate]]
 
 #: Mentions that one row links in order when a prompt has no memory, so that the rest of the
 #: document can be linked beside them.
@@ -36,45 +33,6 @@ _MENTIONS_PER_THREAD = 4
 #: Padded prompt tokens that are read in one forward pass; more would only cost memory.
 _PROMPT_TOKENS = 2048
 _ANSWERS_KEPT = 4096
-
-
-@dataclass
-class _Thread:
-    """Mentions of one document that are linked in order, by one row.
-
-    memory: earlier links as prompts show them. linked: their codes.
-    """
-
-    document: Document
-    links: Links
-    open_threads: list[int]
-    mentions: deque[int]
-    memory: list[MemoryEntry] = field(default_factory=list)
-    linked: set[str] = field(default_factory=set)
-
-
-@dataclass
-class _Row:
-    """A row of the cache: what it has read, and the search that it runs.
-
-    prompt: ids in slots 0, 1, …. used: slots taken by prompt and beams. paths: for each running
-    beam, the slots of its tokens.
-    """
-
-    thread: _Thread
-    prompt: list[int] = field(default_factory=list)
-    used: int = 0
-    search: BeamSearch | None = None
-    paths: list[list[int]] = field(default_factory=list)
-
-
-@dataclass
-class _Pending:
-    """A document whose links are not complete, or could not be made."""
-
-    links: Links
-    open_threads: list[int]
-    error: Exception | None = None
 
 
 class Run:
@@ -86,9 +44,9 @@ class Run:
         self.engine = engine
         self.documents = documents
         self.exhausted = False
-        self.queue: deque[_Thread] = deque()
-        self.pending: deque[_Pending] = deque()
-        self.rows: list[_Row] = []
+        self.queue: deque[Thread] = deque()
+        self.pending: deque[Pending] = deque()
+        self.rows: list[Row] = []
         self.cache = engine.take_cache()
         #: What equal prompts have been answered: mentions recur, within a document and beyond.
         self.answers: dict[tuple[tuple[int, ...], tuple[str, ...]], list[Hypothesis]] = {}
@@ -118,7 +76,7 @@ class Run:
 
     def _fill_rows(self) -> None:
         while len(self.rows) < self.engine.batch_size and self._has_thread():
-            self.rows.append(_Row(self.queue.popleft()))
+            self.rows.append(Row(self.queue.popleft()))
 
     def _has_thread(self) -> bool:
         # Reading on stops while finished documents wait for one ahead of them.
@@ -142,9 +100,9 @@ class Run:
         size = len(indices) if self.engine.prompt.uses_memory else _MENTIONS_PER_THREAD
         parts = [indices[i : i + size] for i in range(0, len(indices), max(size, 1))]
         open_threads = [len(parts)]
-        self.pending.append(_Pending(links, open_threads))
+        self.pending.append(Pending(links, open_threads))
         for part in parts:
-            self.queue.append(_Thread(document, links, open_threads, deque(part)))
+            self.queue.append(Thread(document, links, open_threads, deque(part)))
 
     def _leave(self, index: int) -> None:
         """Give a finished row the next thread, or close the gap it leaves."""
@@ -232,7 +190,7 @@ class Run:
         if group:
             yield group
 
-    def _shared(self, row: _Row, ids: list[int]) -> int:
+    def _shared(self, row: Row, ids: list[int]) -> int:
         if not self.engine.reuse_prefix:
             return 0
         # The last token is always read, for the scores that follow it.
@@ -328,7 +286,7 @@ class Run:
         for row, row_scores in zip(self.rows, scores, strict=True):
             self._advance(row, row_scores)
 
-    def _advance(self, row: _Row, scores: Tensor) -> None:
+    def _advance(self, row: Row, scores: Tensor) -> None:
         """Move a row's search on by one token; scores: (≥ beams, vocabulary) log-probabilities."""
         search = row.search
         assert search is not None
@@ -338,14 +296,14 @@ class Run:
         if search.done:
             self._finish(row, search)
 
-    def _finish(self, row: _Row, search: BeamSearch) -> None:
+    def _finish(self, row: Row, search: BeamSearch) -> None:
         row.search = None
         if len(self.answers) >= _ANSWERS_KEPT:
             self.answers.clear()
         self.answers[tuple(row.prompt), self._mention(row).groups] = search.finished
         self._record(row, search.finished)
 
-    def _record(self, row: _Row, hypotheses: list[Hypothesis]) -> None:
+    def _record(self, row: Row, hypotheses: list[Hypothesis]) -> None:
         """Store the links of the row's mention and go on to its next one."""
         thread, mention = row.thread, self._mention(row)
         index = thread.mentions.popleft()
@@ -360,7 +318,7 @@ class Run:
             thread.linked.add(candidates[0].code)
         self.engine.report.mentions += 1
 
-    def _mention(self, row: _Row) -> Mention:
+    def _mention(self, row: Row) -> Mention:
         return row.thread.document.mentions[row.thread.mentions[0]]
 
     # The model
