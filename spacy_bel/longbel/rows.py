@@ -13,15 +13,27 @@ Links = list[list[Candidate]]
 
 
 @dataclass
+class Pending:
+    """A document whose links are not complete, or could not be made.
+
+    links: candidates of each mention. open_threads: threads of it that have not come to an end.
+    """
+
+    links: Links
+    open_threads: int
+    error: Exception | None = None
+
+
+@dataclass
 class Thread:
     """Mentions of one document that are linked in order, by one row.
 
-    memory: earlier links as prompts show them. linked: their codes.
+    mentions: indices of those still to be linked. memory: earlier links as prompts show them.
+    linked: their codes.
     """
 
     document: Document
-    links: Links
-    open_threads: list[int]
+    pending: Pending
     mentions: deque[int]
     memory: list[MemoryEntry] = field(default_factory=list)
     linked: set[str] = field(default_factory=set)
@@ -40,12 +52,3 @@ class Row:
     used: int = 0
     search: BeamSearch | None = None
     paths: list[list[int]] = field(default_factory=list)
-
-
-@dataclass
-class Pending:
-    """A document whose links are not complete, or could not be made."""
-
-    links: Links
-    open_threads: list[int]
-    error: Exception | None = None

@@ -62,7 +62,7 @@ class Run:
     def _results(self) -> Iterator[Links | Exception]:
         while True:
             self._fill_rows()
-            while self.pending and not self.pending[0].open_threads[0]:
+            while self.pending and not self.pending[0].open_threads:
                 done = self.pending.popleft()
                 yield done.error or done.links
             if not self.rows:
@@ -99,15 +99,15 @@ class Run:
         indices = range(len(document.mentions))
         size = len(indices) if self.engine.prompt.uses_memory else _MENTIONS_PER_THREAD
         parts = [indices[i : i + size] for i in range(0, len(indices), max(size, 1))]
-        open_threads = [len(parts)]
-        self.pending.append(Pending(links, open_threads))
+        pending = Pending(links, open_threads=len(parts))
+        self.pending.append(pending)
         for part in parts:
-            self.queue.append(Thread(document, links, open_threads, deque(part)))
+            self.queue.append(Thread(document, pending, deque(part)))
 
     def _leave(self, index: int) -> None:
         """Give a finished row the next thread, or close the gap it leaves."""
         row = self.rows[index]
-        row.thread.open_threads[0] -= 1
+        row.thread.pending.open_threads -= 1
         if self._has_thread():
             row.thread = self.queue.popleft()
             return
@@ -118,9 +118,7 @@ class Run:
 
     def _fail(self, index: int, error: Exception) -> None:
         thread = self.rows[index].thread
-        for pending in self.pending:
-            if pending.open_threads is thread.open_threads:
-                pending.error = error
+        thread.pending.error = error
         thread.mentions.clear()
         self._leave(index)
 
@@ -310,9 +308,9 @@ class Run:
         candidates = self.engine.trie.candidates(
             mention.text, hypotheses, self.engine.group_mask(mention.groups), thread.linked
         )
-        thread.links[index] = candidates
+        thread.pending.links[index] = candidates
         if self.keep_hypotheses:
-            self.hypotheses[id(thread.links)][index] = hypotheses
+            self.hypotheses[id(thread.pending.links)][index] = hypotheses
         if self.engine.prompt.uses_memory and candidates and self.engine.accept(candidates[0]):
             thread.memory.append(MemoryEntry(mention.text, mention.group, candidates[0].name))
             thread.linked.add(candidates[0].code)
