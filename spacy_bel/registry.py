@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 def make_linking_scorer(
-    spans_key: str | None = None, ks: Sequence[int] = (1, 5)
+    spans_key: str | None = None,
+    ks: Sequence[int] = (1, 5),
+    policies: dict[str, str] | None = None,
 ) -> Callable[..., dict[str, Any]]:
     """Scorer "spacy_bel.linking_scorer.v1": see `spacy_bel.evaluation.scorer.score_links`."""
-    return partial(_score_links, spans_key=spans_key, ks=ks)
+    return partial(_score_links, spans_key=spans_key, ks=ks, policies=policies)
 
 
 def _score_links(examples: Iterable[Example], **settings: Any) -> dict[str, Any]:
@@ -28,36 +30,88 @@ def _score_links(examples: Iterable[Example], **settings: Any) -> dict[str, Any]
     return score_links(examples, **settings)
 
 
-def read_pubtator(
-    path: str | Path, gold_mentions: bool = True
-) -> Callable[[Language], Iterator[Example]]:
-    """Reader "spacy_bel.PubTator.v1" of a PubTator file.
+Reader = Callable[["Language"], Iterator["Example"]]
 
+
+def read_corpus(
+    path: str | Path,
+    format: str | None = None,
+    ids: str | Path | list[str] | None = None,
+    gold_mentions: bool = True,
+) -> Reader:
+    """Reader "spacy_bel.Corpus.v1" of any corpus format, a file or a directory.
+
+    format: a name from `spacy_bel.corpora.reading.FORMATS`; told from the files if None.
+    ids: only documents of these ids, given as such or as a file with one a line.
     gold_mentions: also mark the mentions, without codes, in the documents that the pipeline gets.
     """
+    return _reader(path, format, ids, gold_mentions)
 
-    def read(nlp: Language) -> Iterator[Example]:
-        from spacy_bel.corpora.docs import examples
-        from spacy_bel.corpora.pubtator import read_pubtator
 
-        return examples(read_pubtator(path), nlp, gold_mentions=gold_mentions)
+def read_pubtator(
+    path: str | Path, gold_mentions: bool = True, ids: str | Path | list[str] | None = None
+) -> Reader:
+    """Reader "spacy_bel.PubTator.v1": MedMentions, NCBI Disease, BC5CDR, BioRED; see `read_corpus`.
 
-    return read
+    ids: the file of PMIDs of one split, with MedMentions.
+    """
+    return _reader(path, "pubtator", ids, gold_mentions)
 
 
 def read_bigbio(
-    path: str | Path, gold_mentions: bool = True
-) -> Callable[[Language], Iterator[Example]]:
-    """Reader "spacy_bel.BigBio.v1" of BigBio-KB pages in JSON or JSON lines.
+    path: str | Path, gold_mentions: bool = True, ids: str | Path | list[str] | None = None
+) -> Reader:
+    """Reader "spacy_bel.BigBio.v1" of BigBio-KB pages in JSON or JSON lines; see `read_corpus`."""
+    return _reader(path, "bigbio", ids, gold_mentions)
 
-    gold_mentions: also mark the mentions, without codes, in the documents that the pipeline gets.
+
+def read_bioc(
+    path: str | Path, gold_mentions: bool = True, ids: str | Path | list[str] | None = None
+) -> Reader:
+    """Reader "spacy_bel.BioC.v1" of BioC XML: NLM-Chem, BC5CDR; see `read_corpus`."""
+    return _reader(path, "bioc", ids, gold_mentions)
+
+
+def read_brat(
+    path: str | Path, gold_mentions: bool = True, ids: str | Path | list[str] | None = None
+) -> Reader:
+    """Reader "spacy_bel.Brat.v1" of a directory of .txt and .ann: QUAERO; see `read_corpus`."""
+    return _reader(path, "brat", ids, gold_mentions)
+
+
+def read_spaccc(
+    path: str | Path,
+    gold_mentions: bool = True,
+    ids: str | Path | list[str] | None = None,
+    code_column: str = "code",
+) -> Reader:
+    """Reader "spacy_bel.Spaccc.v1": DisTEMIST, SympTEMIST, MedProcNER; see `read_corpus`.
+
+    code_column: the column of gold codes.
     """
+    return _reader(path, "spaccc", ids, gold_mentions, code_column=code_column)
 
+
+def read_knowtator(
+    path: str | Path, gold_mentions: bool = True, ids: str | Path | list[str] | None = None
+) -> Reader:
+    """Reader "spacy_bel.Knowtator.v1" of XML beside articles: CRAFT; see `read_corpus`."""
+    return _reader(path, "knowtator", ids, gold_mentions)
+
+
+def _reader(
+    path: str | Path,
+    format: str | None,
+    ids: str | Path | list[str] | None,
+    gold_mentions: bool,
+    **options: Any,
+) -> Reader:
     def read(nlp: Language) -> Iterator[Example]:
-        from spacy_bel.corpora.bigbio import read_bigbio
         from spacy_bel.corpora.docs import examples
+        from spacy_bel.corpora.reading import read_documents
 
-        return examples(read_bigbio(path), nlp, gold_mentions=gold_mentions)
+        records = read_documents(path, format, ids=ids, **options)
+        return examples(records, nlp, gold_mentions=gold_mentions)
 
     return read
 

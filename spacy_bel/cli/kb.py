@@ -1,11 +1,10 @@
-"""`bel kb build`, `bel kb info`, `bel kb search`."""
+"""`bel kb info`, `bel kb search`."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,53 +23,6 @@ Directory = Annotated[
         metavar="DIR", help='Knowledge base directory, or "default" for the one that comes along.'
     ),
 ]
-
-
-@reports_errors
-def build(
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Terminology file; .gz is fine.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory to write.")],
-    format: Annotated[
-        str | None, typer.Option(help="obo or medic; else told from the file.")
-    ] = None,
-    group: Annotated[str | None, typer.Option(help="One semantic group for all concepts.")] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the terminology.")] = None,
-    on_error: Annotated[
-        str, typer.Option(help='"raise" at a damaged entry, or "skip", log and count such entries.')
-    ] = "raise",
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the directory.")] = False,
-) -> None:
-    """Build a knowledge base directory from a terminology file.
-
-    Semantic groups come from the file: in an ontology they are its top branches. A mention is
-    compared with the names of its group, so give --group where one group is all you need.
-
-    \b
-    Examples:
-      python -m spacy bel kb build hp.obo -o hpo
-      python -m spacy bel kb build uberon.obo.gz -o uberon --group Anatomy
-      python -m spacy bel kb build medic.txt.gz -o medic --format medic
-    """
-    from spacy_bel.cli.output import check_free
-    from spacy_bel.kb.readers import read
-
-    if on_error not in ("raise", "skip"):
-        raise typer.BadParameter('choose "raise" or "skip"', param_hint="--on-error")
-    check_free(output, force)
-    builder = read(
-        source,
-        format,
-        name=name,
-        group=group,
-        on_error=cast(Literal["raise", "skip"], on_error),
-        progress=True,
-    )
-    kb = builder.write(output, force=force)
-    if builder.skipped:
-        say(f"{builder.skipped} damaged entries were skipped.", "yellow")
-    say(f"Wrote {len(kb):,} concepts with {kb.n_names:,} names to {output}.")
 
 
 @reports_errors

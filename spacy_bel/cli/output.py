@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from spacy.tokens import Doc, Span
 
 from spacy_bel.candidates import get_candidates
 from spacy_bel.cli.console import say
-from spacy_bel.corpora.document import CorpusDocument
+from spacy_bel.corpora.docs import mention_span
+from spacy_bel.corpora.document import Annotation, CorpusDocument
 from spacy_bel.errors import BelError
 
 
@@ -24,6 +26,23 @@ def to_record(record: CorpusDocument, doc: Doc, spans_key: str | None, top: int)
     spans = list(doc.spans.get(spans_key, [])) if spans_key else list(doc.ents)
     known = {"id": record.id, "text": record.text, "mentions": [_mention(s, top) for s in spans]}
     return {**known, **{key: value for key, value in record.meta.items() if key not in known}}
+
+
+def to_linked(record: CorpusDocument, doc: Doc, spans_key: str | None, top: int) -> CorpusDocument:
+    """The record with ranked links in the place of gold codes, its mentions or those found.
+
+    Fragments, ids and whatever else a marked mention has are kept.
+    """
+    spans = list(doc.spans.get(spans_key, [])) if spans_key else list(doc.ents)
+    annotations = record.annotations or [
+        Annotation(span.start_char, span.end_char, span.text, span.label_) for span in spans
+    ]
+    linked = []
+    for annotation in annotations:
+        span = mention_span(doc, annotation)
+        links = get_candidates(span)[:top] if span is not None else []
+        linked.append(replace(annotation, codes=[], links=links))
+    return replace(record, annotations=linked)
 
 
 def _mention(span: Span, top: int) -> dict[str, Any]:
@@ -45,14 +64,18 @@ def check_free(path: Path | None, force: bool) -> None:
 
 
 @contextmanager
-def written_at_the_end(path: Path) -> Iterator[TextIO]:
-    """A file that gets its name when all is written.
+def written_at_the_end(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """A file, of UTF-8 text or binary, that gets its name when all is written.
 
     Until then, and after an error, what has been written is in ``<path>.part``.
     """
     part = _part(path)
     try:
-        stream = part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        stream: IO[Any] = (
+            part.open("wb")
+            if binary
+            else part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        )
     except OSError as error:
         raise OutputError(f"Cannot write {part} ({error.strerror}): check the folder.") from error
     try:

@@ -1,17 +1,17 @@
-"""Readers of annotated corpora and plain texts, and the way from their records to `Doc`."""
+"""Readers and writers of annotated corpora, and the way from their records to `Doc` and back."""
 
-from spacy_bel.corpora.bigbio import read_bigbio
 from spacy_bel.corpora.document import Annotation, CorpusDocument
-from spacy_bel.corpora.pubtator import read_pubtator
-from spacy_bel.corpora.reading import read_documents
-from spacy_bel.corpora.text import read_jsonl, read_plain_text
+from spacy_bel.corpora.flags import gold_flags
+from spacy_bel.corpora.reading import FORMATS, infer_format, read_documents
+from spacy_bel.corpora.writing import WRITERS, write_documents
 
 __all__ = [
+    "FORMATS",
+    "WRITERS",
     "Annotation",
     "CorpusDocument",
-    "read_bigbio",
+    "gold_flags",
+    "infer_format",
     "read_documents",
-    "read_jsonl",
-    "read_plain_text",
-    "read_pubtator",
+    "write_documents",
 ]

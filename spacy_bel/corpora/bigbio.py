@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from spacy_bel.corpora.document import Annotation, CorpusDocument, any_of, parse_code_string
+from spacy_bel.corpora.document import (
+    Annotation,
+    CorpusDocument,
+    all_alternatives,
+    any_of,
+    parse_code_string,
+)
 from spacy_bel.corpora.files import Source
-from spacy_bel.corpora.jsonlines import OnError, read_json_records, report
+from spacy_bel.corpora.jsonlines import OnError, candidates, code_lists, read_json_records, report
+from spacy_bel.corpora.standoff import add_passage, located
 from spacy_bel.errors import ReadError
 
-READ_KEYS = {"id", "document_id", "passages", "entities"}
+PAGE_KEYS = {"id", "document_id", "passages", "entities", "marked_passages"}
+ENTITY_KEYS = {"id", "type", "text", "offsets", "normalized", "codes", "candidates"}
+APART = "spacy_bel"
+"""Key of what `write_bigbio` would have written to a key that the schema has taken."""
 
 
 def read_bigbio(source: Source, *, on_error: OnError = None) -> Iterator[CorpusDocument]:
@@ -42,54 +52,52 @@ def parse_page(page: dict[str, Any], where: str = "page") -> CorpusDocument:
         identifier = str(page.get("id", page.get("document_id", "")))
         document = CorpusDocument(identifier, "")
         for passage in page["passages"]:
+            kind = str(passage.get("type") or "")
             for text, (start, end) in zip(passage["text"], passage["offsets"], strict=True):
-                _add_passage(document, text, start, end, where)
+                add_passage(document, text, start, end, kind, where)
+        if "marked_passages" in page:
+            marked = page["marked_passages"]
+            document.passages = [(int(start), int(end)) for start, end, _ in marked]
+            document.passage_types = [str(kind) for _, _, kind in marked]
         document.annotations = [
-            _parse_entity(entity, document.text, where) for entity in page.get("entities") or []
+            _parse_entity(entity, document, where) for entity in page.get("entities") or []
         ]
+        document.meta = _further_keys(page, PAGE_KEYS)
+        if page.get("document_id") not in (None, page.get("id")):
+            document.meta["document_id"] = page["document_id"]
     except ReadError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ReadError(
             f"{where}: not a BigBio-KB page ({type(error).__name__}: {error}). It needs 'id', "
             "'passages' and 'entities', with lists under 'text' and 'offsets'."
         ) from error
-    document.meta = {key: value for key, value in page.items() if key not in READ_KEYS and value}
-    if page.get("document_id") not in (None, page.get("id")):
-        document.meta["document_id"] = page["document_id"]
     return document
 
 
-def _add_passage(document: CorpusDocument, text: str, start: int, end: int, where: str) -> None:
-    gap = start - len(document.text)
-    if gap < 0 or end - start != len(text):
-        raise ReadError(
-            f"{where}: the passage at {start}-{end} overlaps the one before it or is not as long "
-            "as its text: passages must be in order, with document-wide code point offsets."
-        )
-    # What stood between two passages is not in the page; a line break keeps them apart.
-    document.text += ("\n" * min(gap, 1)).ljust(gap) + text
-    if text:
-        document.passages.append((start, end))
+def _parse_entity(entity: dict[str, Any], document: CorpusDocument, where: str) -> Annotation:
+    where = f"{where}, entity {entity.get('id', '')!r}"
+    normalized = entity.get("normalized") or []
+    alternatives = [str(link.get("db_id") or "") for link in normalized]
+    codes = any_of([parse_code_string(code) for code in alternatives])
+    meta = _further_keys(entity, ENTITY_KEYS)
+    if any(value for link in normalized for key, value in link.items() if key != "db_id"):
+        meta["normalized"] = normalized
+    elif alternatives and alternatives != all_alternatives(codes):
+        meta["code"] = "|".join(alternatives)
+    fragments = [(int(start), int(end)) for start, end in entity["offsets"]]
+    return located(
+        document, fragments, " ".join(entity.get("text") or []), where,
+        type=str(entity.get("type") or ""),
+        codes=code_lists(entity["codes"]) if "codes" in entity else codes,
+        id=str(entity.get("id") or ""),
+        links=candidates(entity.get("candidates")),
+        meta=meta,
+    )  # fmt: skip
 
 
-def _parse_entity(entity: dict[str, Any], text: str, where: str) -> Annotation:
-    fragments = sorted((int(start), int(end)) for start, end in entity["offsets"])
-    start, end = fragments[0][0], max(end for _, end in fragments)
-    if any(not 0 <= a < b <= len(text) for a, b in fragments):
-        raise ReadError(
-            f"{where}: entity {entity.get('id', '')!r} at {fragments} lies outside the "
-            f"{len(text)} characters of the passages: check its offsets."
-        )
-    alternatives = [
-        parse_code_string(str(link.get("db_id") or "")) for link in entity.get("normalized") or []
-    ]
-    return Annotation(
-        start,
-        end,
-        " ".join(entity.get("text") or [text[a:b] for a, b in fragments]),
-        str(entity.get("type") or ""),
-        any_of(alternatives),
-        fragments if len(fragments) > 1 else [],
-        str(entity.get("id") or ""),
-    )
+def _further_keys(record: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    apart = record.get(APART)
+    # Empty lists are how the schema says that there are no events or relations.
+    free = {key: v for key, v in record.items() if key not in {*known, APART} and v != []}
+    return {**free, **(apart if isinstance(apart, dict) else {})}

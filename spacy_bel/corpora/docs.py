@@ -5,16 +5,26 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import filter_spans
 
-from spacy_bel.corpora.document import Annotation, CorpusDocument, code_string
+from spacy_bel.candidates import get_candidates, set_candidates
+from spacy_bel.corpora.document import (
+    Annotation,
+    CorpusDocument,
+    code_string,
+    parse_code_string,
+)
+from spacy_bel.corpora.standoff import typed_passages
 
 DEFAULT_LABEL = "MENTION"
 MENTIONS = "mentions"
+PASSAGES = "passages"
+RECORD = "corpus_document"
 
 
 def to_doc(record: CorpusDocument, nlp: Language, *, gold: bool = True) -> Doc:
@@ -27,7 +37,8 @@ def to_doc(record: CorpusDocument, nlp: Language, *, gold: bool = True) -> Doc:
     the label "MENTION".
 
     gold: keep the gold codes: as `kb_id_` of the mention (first alternatives, joined by "+") and in
-        full in ``doc.user_data["gold_mentions"]``, rows of [start, end, type, codes].
+        full in ``doc.user_data["gold_mentions"]``, rows of [start, end, type, codes]. The rest of
+        the record goes to ``doc.user_data["corpus_document"]``, for `from_doc`.
     """
     doc = nlp.make_doc(record.text)
     doc.user_data["document_id"] = record.id
@@ -48,15 +59,81 @@ def to_doc(record: CorpusDocument, nlp: Language, *, gold: bool = True) -> Doc:
     doc.spans[MENTIONS] = distinct
     doc.set_ents(filter_spans(distinct))
     passages = [
-        doc.char_span(start, end, alignment_mode="expand") for start, end in record.passages
+        doc.char_span(start, end, label=type, alignment_mode="expand")
+        for start, end, type in typed_passages(record)
     ]
-    doc.spans["passages"] = [passage for passage in passages if passage is not None]
+    doc.spans[PASSAGES] = [passage for passage in passages if passage is not None]
     if gold:
         doc.user_data["gold_mentions"] = [
             [annotation.start, annotation.end, annotation.type, annotation.codes]
             for annotation in record.annotations
         ]
+        doc.user_data[RECORD] = {
+            "passages": [list(passage) for passage in typed_passages(record)],
+            "meta": record.meta,
+            "mentions": [
+                [a.text, [list(fragment) for fragment in a.fragments], a.id, a.meta]
+                for a in record.annotations
+            ],
+        }
+        for annotation in record.annotations:
+            span = mention_span(doc, annotation)
+            if span is not None and annotation.links:
+                set_candidates(span, annotation.links)
     return doc
+
+
+def mention_span(doc: Doc, annotation: Annotation) -> Span | None:
+    """The span that `to_doc` made of an annotation; None of one of white space."""
+    start, end = _trimmed(doc.text, annotation)
+    label = annotation.type or DEFAULT_LABEL
+    return doc.char_span(start, end, label=label) if start < end else None
+
+
+def from_doc(doc: Doc) -> CorpusDocument:
+    """The record of a document: all of it if `to_doc` made it, else what its spans say.
+
+    Then mentions are ``doc.spans["mentions"]``, or the entities where there is no such group, and
+    their `kb_id_` is gold where they carry no ranked candidates.
+    """
+    document = CorpusDocument(str(doc.user_data.get("document_id", "")), doc.text)
+    kept = doc.user_data.get(RECORD)
+    if kept is None:
+        passages = doc.spans.get(PASSAGES, [])
+        document.passages = [(p.start_char, p.end_char) for p in passages]
+        document.passage_types = [p.label_ for p in passages]
+        document.annotations = [_annotation(s) for s in doc.spans.get(MENTIONS, doc.ents)]
+        return document
+    document.passages = [(start, end) for start, end, _ in kept["passages"]]
+    document.passage_types = [type for _, _, type in kept["passages"]]
+    document.meta = _lists(kept["meta"])
+    for gold, rest in zip(doc.user_data["gold_mentions"], kept["mentions"], strict=True):
+        (start, end, type, codes), (text, fragments, identifier, meta) = gold, rest
+        annotation = Annotation(
+            start, end, text, type, _lists(codes), [(a, b) for a, b in fragments], identifier, [],
+            _lists(meta),
+        )  # fmt: skip
+        span = mention_span(doc, annotation)
+        annotation.links = get_candidates(span) if span is not None else []
+        document.annotations.append(annotation)
+    return document
+
+
+def _lists(value: Any) -> Any:
+    """Undo what serialisation makes of lists, tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lists(inner) for inner in value]
+    return value
+
+
+def _annotation(span: Span) -> Annotation:
+    links = get_candidates(span)
+    codes = [] if links else parse_code_string(span.kb_id_)
+    return Annotation(
+        span.start_char, span.end_char, span.text, span.label_, codes, [], span.id_, links
+    )
 
 
 def _trimmed(text: str, annotation: Annotation) -> tuple[int, int]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
-NO_CODE = frozenset({"", "-", "-1", "NIL", "NO_CODE", "CUI-less"})
+from spacy_bel.candidates import Candidate
+from spacy_bel.errors import ReadError
+
+NO_CODE = frozenset({"", "-", "-1", "NIL", "NO_CODE", "NOMAP", "CUI-less", "None", "none"})
 """What corpora write where annotators found no concept."""
+
+SCIENTIFIC = re.compile(r"\d\.\d+E\+\d+")
+"""A code that a spreadsheet has turned into a number; its ``+`` joins nothing."""
+
+MAX_PARTS = 10_000
 
 
 @dataclass(slots=True)
@@ -20,8 +29,13 @@ class Annotation:
     type: label of the mention, "" if the corpus gives none.
     codes: gold codes as AND of ORs, so ``[["A"], ["B", "C"]]`` reads "A and (B or C)". A simple
         mention has one part with one code; an empty list means that no concept fits.
-    fragments: offsets of the pieces of a discontinuous mention, empty for a continuous one.
+    fragments: offsets of the pieces of a discontinuous mention, in the order in which the corpus
+        reads them; empty for a continuous one.
     id: identifier within the document, "" if the corpus gives none.
+    links: ranked candidates, best first, where the file holds the output of a linker. Their names
+        are "" where the format has no place for them.
+    meta: what else the file says about the mention (notes, further columns), untouched. "code" is
+        the code as it is written, where `codes` does not say all of it.
     """
 
     start: int
@@ -31,6 +45,8 @@ class Annotation:
     codes: list[list[str]] = field(default_factory=list)
     fragments: list[tuple[int, int]] = field(default_factory=list)
     id: str = ""
+    links: list[Candidate] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -39,7 +55,9 @@ class CorpusDocument:
 
     text: the whole text; all offsets count its Unicode code points.
     passages: character offsets of titles, abstracts, paragraphs; may be empty.
-    meta: what else the file says about the document (relations, further JSON keys), untouched.
+    meta: what else the file says about the document (relations, further JSON keys), untouched. A
+        document whose id occurred before in its corpus has "duplicate_id", the number of times.
+    passage_types: "title", "abstract" and the like, one for each passage; empty if not known.
     """
 
     id: str
@@ -47,6 +65,7 @@ class CorpusDocument:
     passages: list[tuple[int, int]] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)
     meta: dict[str, Any] = field(default_factory=dict)
+    passage_types: list[str] = field(default_factory=list)
 
 
 def code_string(codes: list[list[str]]) -> str:
@@ -56,6 +75,8 @@ def code_string(codes: list[list[str]]) -> str:
 
 def parse_code_string(string: str) -> list[list[str]]:
     """Inverse of `code_string`; the ways of writing "no concept" give an empty list."""
+    if SCIENTIFIC.fullmatch(string.strip()):
+        return [[string.strip()]]
     codes = [code.strip() for code in string.split("+")]
     return [[code] for code in dict.fromkeys(codes) if code not in NO_CODE]
 
@@ -63,10 +84,37 @@ def parse_code_string(string: str) -> list[list[str]]:
 def any_of(alternatives: list[list[list[str]]]) -> list[list[str]]:
     """AND of ORs that says "one of these", each of them an AND of ORs.
 
-    By distributivity (A and B) or C is (A or C) and (B or C). Empty alternatives are left out.
+    By distributivity (A and B) or C is (A or C) and (B or C). Empty alternatives are left out, as
+    is a part that another one implies. Raises ReadError where the result would not fit in memory.
     """
     meaningful = [codes for codes in alternatives if codes]
     if not meaningful:
         return []
-    parts = (list(dict.fromkeys(sum(combination, []))) for combination in product(*meaningful))
-    return [list(part) for part in dict.fromkeys(map(tuple, parts))]
+    parts = meaningful[0]
+    for codes in meaningful[1:]:
+        if len(parts) * len(codes) > MAX_PARTS:
+            raise ReadError(
+                f"{len(meaningful)} alternative composites make a mention of more than {MAX_PARTS} "
+                "parts: annotate fewer alternatives."
+            )
+        parts = _minimal([list(dict.fromkeys(a + b)) for a, b in product(parts, codes)])
+    return parts
+
+
+def all_alternatives(codes: list[list[str]], limit: int = 100) -> list[str]:
+    """The composites that fulfil gold codes, as strings of `code_string`; the first `limit`.
+
+    The inverse of `any_of` over `parse_code_string`, where there are at most `limit`.
+    """
+    if not codes:
+        return []
+    composites = (dict.fromkeys(combination) for combination in product(*codes))
+    return ["+".join(composite) for composite in islice(composites, limit)]
+
+
+def _minimal(parts: list[list[str]]) -> list[list[str]]:
+    """Parts that are not implied by another one, in order."""
+    sets = list(dict.fromkeys(map(frozenset, parts)))
+    first = {frozenset(part): part for part in reversed(parts)}
+    smallest = [s for s in sets if not any(other < s for other in sets)]
+    return [first[s] for s in smallest]

@@ -5,30 +5,41 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from spacy_bel.errors import ReadError
 
 Source = str | Path | TextIO
 """A path, or a stream that is already open, such as standard input."""
 
+# Text rarely packs better than 30 to 1. Beyond these figures a .gz file is taken for an attack.
+MAX_RATIO = 100
+FREE_BYTES = 1 << 28
+MAX_LINE = 1 << 27  # characters; a whole corpus in one line of JSON is shorter
+
 
 def numbered_lines(source: Source) -> Generator[tuple[int, str], None, None]:
     """Line numbers from 1 and lines with their line ends; ReadError on undecodable input.
 
-    Files are UTF-8, gzipped if they end in ``.gz``. Line ends stay as they are, because offsets
-    count every character of a plain text.
+    Files are UTF-8, gzipped or not, as their first bytes say. Line ends stay as they are,
+    because offsets count every character of a plain text.
     """
-    stream = source if isinstance(source, io.TextIOBase) else _open(Path(cast(str, source)))
+    stream = source if isinstance(source, io.TextIOBase) else open_text(source)
     number = 0
     try:
-        for line in stream:
+        while line := stream.readline(MAX_LINE):
             number += 1
+            if len(line) == MAX_LINE:
+                raise ReadError(
+                    f"{source_name(source)}, line {number}: longer than {MAX_LINE:,} characters: "
+                    "check that this is the right file."
+                )
             yield number, cast(str, line)
-    except (UnicodeDecodeError, EOFError, OSError) as error:
+    except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise ReadError(
             f"{source_name(source)}, after line {number}: {error}. Files must be UTF-8 and .gz "
             "files complete: convert the file or fetch it again."
@@ -48,13 +59,55 @@ def source_name(source: Source) -> str:
     return "standard input" if isinstance(source, io.TextIOBase) else str(source)
 
 
-def _open(path: Path) -> TextIO:
+def open_text(source: Source) -> TextIO:
+    """A file as UTF-8 text, without the mark at its beginning."""
+    return io.TextIOWrapper(open_bytes(source), encoding="utf-8-sig", newline="\n")
+
+
+def open_bytes(source: Source) -> io.BufferedReader:
+    """A file as bytes, unpacked if it is gzipped. Reading raises ReadError at a gzip bomb."""
+    path = Path(cast(str, source))
     try:
-        if path.suffix == ".gz":
-            return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig", newline="\n"))
-        return path.open(encoding="utf-8-sig", newline="\n")
+        raw = path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ReadError(f"Cannot open {path} ({reason}): check the path.") from error
+    try:
+        if raw.peek(2)[:2] == b"\x1f\x8b":
+            return io.BufferedReader(_Unpacked(raw, path))
     except OSError as error:
-        raise ReadError(f"Cannot open {path} ({error.strerror}): check the path.") from error
+        raw.close()
+        raise ReadError(f"Cannot read {path} ({error.strerror}): check the file.") from error
+    return raw
+
+
+class _Unpacked(io.RawIOBase):
+    """What a gzipped file holds, as long as that is in proportion to its size."""
+
+    def __init__(self, raw: io.BufferedReader, path: Path) -> None:
+        self._raw, self._path = raw, path
+        self._unpacked = gzip.GzipFile(fileobj=raw)
+        self._most = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._unpacked.read(len(buffer))
+        self._count += len(data)
+        if self._count > self._most:
+            raise ReadError(
+                f"{self._path} unpacks to more than {MAX_RATIO} times its size: if that is what it "
+                "should hold, unpack it yourself."
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._unpacked.close()
+        self._raw.close()
+        super().close()
 
 
 @contextmanager

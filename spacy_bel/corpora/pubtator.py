@@ -6,52 +6,61 @@ releases. Offsets run over title, one separator character, abstract.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 
-from spacy_bel.corpora.document import NO_CODE, Annotation, CorpusDocument
+from spacy_bel.corpora.document import NO_CODE, CorpusDocument, code_string
 from spacy_bel.corpora.files import Source, numbered_lines, source_name
+from spacy_bel.corpora.jsonlines import OnError, report
+from spacy_bel.corpora.standoff import as_offset, located
 from spacy_bel.errors import ReadError
 
-logger = logging.getLogger(__name__)
-
+VARIANT = re.compile(r"[a-z]?\|[A-Z]+\|")
 PASSAGE_LINE = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 
 
-def read_pubtator(source: Source) -> Iterator[CorpusDocument]:
+def read_pubtator(source: Source, *, on_error: OnError = None) -> Iterator[CorpusDocument]:
     """Stream the documents of a PubTator file (also ``.gz``).
 
     Title and abstract become two passages separated by a newline. Relation lines are kept as
     lists of strings in ``meta["relations"]``, the names of a composite mention's parts (seventh
-    column of BC5CDR) in ``meta["components"]`` under the number of the annotation.
+    column of BC5CDR) in ``meta["components"]`` of the mention. Codes that `parse_codes` does not
+    keep to the letter are in its ``meta["code"]``.
 
-    Raises ReadError, with file and line, for a line that is not PubTator, for offsets outside the
-    text and for an annotation of another document.
+    on_error: called with the ReadError of a bad line, which is left out; without it the error is
+        raised. Errors name file and line: no PubTator, offsets outside the text, an annotation of
+        another document.
     """
     document: CorpusDocument | None = None
     for number, line in numbered_lines(source):
         line = line.rstrip("\r\n")
         where = f"{source_name(source)}, line {number}"
         passage = PASSAGE_LINE.fullmatch(line)
-        if passage:
-            identifier, kind, text = passage.groups()
-            if kind == "t":
+        try:
+            if passage and passage[2] == "t":
                 if document:
                     yield document
-                document = CorpusDocument(identifier, text, [(0, len(text))])
-            elif document is None or document.id != identifier:
-                raise ReadError(f"{where}: abstract of {identifier} without its title before it.")
-            elif len(document.passages) > 1:
-                raise ReadError(f"{where}: second abstract of {identifier}: keep one.")
-            else:
-                start = len(document.text) + 1
-                document.text += "\n" + text
-                document.passages.append((start, len(document.text)))
-        elif line.strip():
-            _add_line(document, line.split("\t"), where)
+                document = CorpusDocument(passage[1], passage[3], [(0, len(passage[3]))])
+                document.passage_types = ["title"]
+            elif passage:
+                _add_abstract(document, passage[1], passage[3], where)
+            elif line.strip():
+                _add_line(document, line.split("\t"), where)
+        except ReadError as error:
+            report(error, on_error)
     if document:
         yield document
+
+
+def _add_abstract(document: CorpusDocument | None, id: str, text: str, where: str) -> None:
+    if document is None or document.id != id:
+        raise ReadError(f"{where}: abstract of {id} without its title before it.")
+    if len(document.passages) > 1:
+        raise ReadError(f"{where}: second abstract of {id}: keep one.")
+    start = len(document.text) + 1
+    document.text += "\n" + text
+    document.passages.append((start, len(document.text)))
+    document.passage_types.append("abstract")
 
 
 def _add_line(document: CorpusDocument | None, columns: list[str], where: str) -> None:
@@ -63,25 +72,15 @@ def _add_line(document: CorpusDocument | None, columns: list[str], where: str) -
     if not columns[1].isdecimal():
         document.meta.setdefault("relations", []).append(columns[1:])
         return
-    try:
-        start, end = int(columns[1]), int(columns[2])
-    except ValueError as error:
-        raise ReadError(f"{where}: the end offset {columns[2]!r} is not a number.") from error
-    if not start < end <= len(document.text):
-        raise ReadError(
-            f"{where}: offsets {start}-{end} do not lie in the {len(document.text)} characters of "
-            "the text: they must count Unicode code points of title, separator and abstract."
-        )
-    text, label, codes = (*columns[3:6], "", "")[:3]
-    if document.text[start:end].split() != text.split():
-        logger.warning(
-            "%s: the text at %d-%d is %r, not %r: check the offsets.",
-            where, start, end, document.text[start:end], text,
-        )  # fmt: skip
+    fragment = as_offset(columns[1], where), as_offset(columns[2], where)
+    text, label, written = (*columns[3:6], "", "")[:3]
+    codes = parse_codes(written)
+    annotation = located(document, [fragment], text, where, type=label.strip(), codes=codes)
+    if written and written != code_string(codes):
+        annotation.meta["code"] = written
     if columns[6:]:
-        components = document.meta.setdefault("components", {})
-        components[str(len(document.annotations))] = columns[6:]
-    document.annotations.append(Annotation(start, end, text, label.strip(), parse_codes(codes)))
+        annotation.meta["components"] = columns[6:]
+    document.annotations.append(annotation)
 
 
 def parse_codes(column: str) -> list[list[str]]:
@@ -89,8 +88,11 @@ def parse_codes(column: str) -> list[list[str]]:
 
     ``+``, ``,`` and ``;`` join the concepts of one mention. So does ``|`` ("breast or ovarian
     cancer" is ``D001943|D010051``), except where every code comes from another vocabulary
-    (``C535342|OMIM:116800``): there the corpora name one concept twice.
+    (``C535342|OMIM:116800``): there the corpora name one concept twice. Sequence variants
+    (``c|SUB|G|1528|C`` in BioRED) are one code.
     """
+    if VARIANT.match(column.strip()):
+        return [[column.strip()]]
     parts: list[list[str]] = []
     for piece in re.split(r"[+,;]", column):
         codes = [code for code in map(str.strip, piece.split("|")) if code not in NO_CODE]

@@ -1,19 +1,17 @@
-"""Recall at k with intervals from resampling documents."""
+"""Recall at k and mean reciprocal rank of the gold code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
-import numpy as np
+from spacy_bel.evaluation.bootstrap import Estimate, mean_over_mentions
 
+Rank = int | None
+"""Position of the first right candidate, from 1; None if none is right."""
 
-class Recall(NamedTuple):
-    """A share of mentions, from 0 to 1, with the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
+MRR = "mrr"
 
 
 def gold_codes(
@@ -28,36 +26,40 @@ def gold_codes(
     return {(resolve(code) if resolve else None) or code for code in every}
 
 
-def rank_of_gold(candidates: Sequence[str], gold: Collection[str]) -> int | None:
+def rank_of_gold(candidates: Sequence[str], gold: Collection[str]) -> Rank:
     """Position, from 1, of the first candidate code that is gold; None if none is."""
     return next((rank for rank, code in enumerate(candidates, start=1) if code in gold), None)
 
 
-def recall_at_k(
-    ranks: Sequence[Sequence[int | None]],
-    k: int,
-    *,
-    replicates: int = 1000,
-    level: float = 0.95,
-    seed: int = 42,
-) -> Recall:
+def hit(rank: Rank, k: int) -> float:
+    """1 if the gold code is among the k best candidates, else 0."""
+    return float(rank is not None and rank <= k)
+
+
+def reciprocal(rank: Rank) -> float:
+    """One over the rank, 0 if there is none."""
+    return 0.0 if rank is None else 1 / rank
+
+
+def measures(ks: Sequence[int]) -> dict[str, Callable[[Rank], float]]:
+    """What is measured of each mention, by name: "recall@1" and the like, and "mrr"."""
+    return {**{f"recall@{k}": partial(hit, k=k) for k in ks}, MRR: reciprocal}
+
+
+def recall_at_k(ranks: Sequence[Sequence[Rank]], k: int, **options: Any) -> Estimate:
     """Share of mentions whose gold code is among the k best candidates.
 
-    ranks: for each document, ``rank_of_gold`` of each of its mentions.
-    replicates: how often the documents are drawn with replacement. Mentions of a document are not
-        independent, so documents are drawn, not mentions.
-    level: coverage of the interval, taken from the percentiles of the replicates (Efron and
-        Tibshirani 1993, chapter 13).
-
-    Raises ValueError if there is no mention.
+    ranks: for each document, the rank of the gold code of each of its mentions.
+    options: of `mean_over_mentions`. Raises ValueError if there is no mention.
     """
-    counts = np.array([len(document) for document in ranks], np.int64)
-    hits = np.array([sum(r is not None and r <= k for r in document) for document in ranks])
-    hits, counts = hits[counts > 0], counts[counts > 0]
-    if not len(counts):
-        raise ValueError("Recall needs at least one mention: check the corpus and its gold codes.")
-    drawn = np.random.default_rng(seed).integers(0, len(counts), (replicates, len(counts)))
-    shares = hits[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(shares, [tail, 1 - tail])
-    return Recall(float(hits.sum() / counts.sum()), float(low), float(high))
+    return mean_over_mentions(
+        [[hit(rank, k) for rank in document] for document in ranks], **options
+    )
+
+
+def mean_reciprocal_rank(ranks: Sequence[Sequence[Rank]], **options: Any) -> Estimate:
+    """Mean of one over the rank of the gold code; a mention without counts as 0.
+
+    ranks and options as in `recall_at_k`.
+    """
+    return mean_over_mentions([list(map(reciprocal, document)) for document in ranks], **options)

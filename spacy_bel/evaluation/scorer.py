@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from spacy_bel.candidates import Candidate, get_candidates
+from spacy_bel.candidates import get_candidates
+from spacy_bel.corpora.document import Annotation, CorpusDocument, code_string, parse_code_string
+from spacy_bel.evaluation.evaluation import Evaluation
+from spacy_bel.evaluation.gold import Judge
+from spacy_bel.evaluation.policies import Policies
+from spacy_bel.evaluation.recall import MRR, measures
 
 if TYPE_CHECKING:
     from spacy_bel.kb.knowledge_base import KnowledgeBase
 
-NO_GOLD = ("", "NIL")
+Codes = list[list[str]]
 
 
 def score_links(
@@ -22,78 +26,84 @@ def score_links(
     *,
     spans_key: str | None = None,
     ks: Sequence[int] = (1, 5),
+    policies: Mapping[str, str] | None = None,
     kb: KnowledgeBase | None = None,
     **_: Any,
 ) -> dict[str, Any]:
     """Recall at each rank of `ks` and mean reciprocal rank (MRR) of the gold code.
 
-    Every mention of the reference with a gold `kb_id_` counts once; mentions without one ("" or
-    "NIL") are left out. Its candidates are those of the predicted mention at the same characters
-    and of the same label (any label if either side has none). A gold mention that was not
-    predicted, or whose code is not among the candidates, is a miss. A composite gold code "A+B" is
-    met by the code "A+B" only.
+    Every mention of the reference with a gold code counts once: its `kb_id_`, or all codes of
+    ``doc.user_data["gold_mentions"]`` where a corpus reader has left them there. Mentions whose
+    `kb_id_` is empty are not annotated and left out. Its candidates are those of the predicted
+    mention at the same characters and of the same label (any label if either side has none). A gold
+    mention that was not predicted, or whose code is not among the candidates, is a miss.
 
     spans_key: span group that holds the mentions on both sides; None reads `doc.ents`.
+    policies: what differs from the defaults of `spacy_bel.evaluation.policies.Policies`, by which a
+        composite gold code "A+B" is met by "A+B" only, and "NIL" does not count.
     kb: knowledge base that says which codes stand for the same concept; without it, codes count
         as they are written.
 
     Returns "bel_recall_at_<k>" and "bel_mrr" (None without any gold), and "bel_per_label", the
     recall at the first of `ks` for each label.
     """
-    ranks: list[float] = []
-    by_label: dict[str, list[float]] = defaultdict(list)
+    evaluation = Evaluation(Judge(Policies(**(policies or {})), kb))
     for example in examples:
-        predicted = _by_position(_mentions(example.predicted, spans_key))
-        for gold in _mentions(example.reference, spans_key):
-            if gold.kb_id_ not in NO_GOLD:
-                found = predicted.get((gold.start_char, gold.end_char), [])
-                ranks.append(_rank(gold.kb_id_, _candidates(gold, found), kb))
-                by_label[gold.label_].append(ranks[-1])
-    names = [f"bel_recall_at_{k}" for k in ks]
-    if not ranks:
-        return dict.fromkeys([*names, "bel_mrr", "bel_per_label"])
-    scores: dict[str, Any] = {name: _recall(ranks, k) for name, k in zip(names, ks, strict=True)}
-    scores["bel_mrr"] = sum(1 / rank for rank in ranks) / len(ranks)
+        reference, predicted = example.reference, example.predicted
+        evaluation.add(
+            _document(reference, _gold(reference, spans_key)),
+            _document(predicted, map(_predicted, _mentions(predicted, spans_key))),
+        )
+    names = {name: f"bel_{name.replace('@', '_at_')}" for name in measures(ks)}
+    if not evaluation.mentions:
+        return dict.fromkeys([*names.values(), "bel_per_label"])
+    means = _means(evaluation, ks)
+    scores: dict[str, Any] = {score: means[name] for name, score in names.items()}
+    first = f"recall@{ks[0]}" if ks else MRR
     scores["bel_per_label"] = {
-        label: {names[0]: _recall(by_label[label], ks[0])} for label in sorted(by_label)
+        label: {names[first]: _means(evaluation, ks, label)[first]} for label in evaluation.labels
     }
     return scores
 
 
-def _recall(ranks: list[float], k: int) -> float:
-    return sum(rank <= k for rank in ranks) / len(ranks)
+def _means(evaluation: Evaluation, ks: Sequence[int], label: str | None = None) -> dict[str, float]:
+    # No intervals here: training asks for scores often.
+    ranks = [rank for document in evaluation.ranks(label) for rank in document]
+    return {name: sum(map(measure, ranks)) / len(ranks) for name, measure in measures(ks).items()}
 
 
-def _rank(code: str, candidates: list[Candidate], kb: KnowledgeBase | None) -> float:
-    gold = _main_code(code, kb)
-    ranks = (rank for rank, c in enumerate(candidates, 1) if _main_code(c.code, kb) == gold)
-    return next(ranks, float("inf"))
+def _document(doc: Doc, annotations: Iterable[Annotation]) -> CorpusDocument:
+    return CorpusDocument("", doc.text, annotations=list(annotations))
 
 
-def _main_code(code: str, kb: KnowledgeBase | None) -> str:
-    if kb is None:
-        return code
-    return "+".join(kb.resolve(part) or part for part in code.split("+"))
+def _gold(doc: Doc, spans_key: str | None) -> Iterator[Annotation]:
+    """Mentions of which somebody has said what they stand for."""
+    full: dict[tuple[int, int, str], Codes] = {
+        (start, end, label): [list(part) for part in codes]
+        for start, end, label, codes in doc.user_data.get("gold_mentions", ())
+    }
+    for span in _mentions(doc, spans_key):
+        place = (span.start_char, span.end_char)
+        codes = full.get((*place, span.label_), full.get((*place, "")))
+        # Codes that were changed since are left alone.
+        if codes is not None and code_string(codes) == span.kb_id_:
+            yield _annotation(span, codes)
+        elif span.kb_id_:
+            yield _annotation(span, parse_code_string(span.kb_id_))
+
+
+def _predicted(span: Span) -> Annotation:
+    annotation = _annotation(span, [])
+    annotation.links = get_candidates(span)
+    annotation.meta = {"code": span.kb_id_}
+    return annotation
+
+
+def _annotation(span: Span, codes: Codes) -> Annotation:
+    return Annotation(span.start_char, span.end_char, span.text, span.label_, codes)
 
 
 def _mentions(doc: Doc, spans_key: str | None) -> list[Span]:
     if spans_key is None:
         return list(doc.ents)
     return list(doc.spans[spans_key]) if spans_key in doc.spans else []
-
-
-def _by_position(mentions: list[Span]) -> dict[tuple[int, int], list[Span]]:
-    positions = defaultdict(list)
-    for mention in mentions:
-        positions[mention.start_char, mention.end_char].append(mention)
-    return positions
-
-
-def _candidates(gold: Span, found: list[Span]) -> list[Candidate]:
-    fitting = (
-        mention
-        for mention in found
-        if mention.label_ == gold.label_ or not mention.label_ or not gold.label_
-    )
-    mention = next(fitting, None)
-    return get_candidates(mention) if mention is not None else []

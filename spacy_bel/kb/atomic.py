@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _STALE_SECONDS = 24 * 3600
+_OLD = "old"
 
 
 @contextmanager
@@ -20,23 +21,25 @@ def new_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary directory beside ``path`` and rename it to ``path`` at the end.
 
     After an exception the temporary directory is removed; one left by a killed process is removed
-    by the next call for the same path.
+    by the next call for the same path, which also puts back what was about to be replaced.
 
     force: replace an existing directory instead of raising FileExistsError.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in list(path.parent.iterdir()):
+        if _is_stale(leftover, path.name):
+            if (leftover / _OLD).is_dir() and not path.exists():
+                (leftover / _OLD).rename(path)  # killed between the two renames below
+            shutil.rmtree(leftover, ignore_errors=True)
     if path.exists() and not force:
         raise FileExistsError(str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.iterdir():
-        if _is_stale(leftover, path.name):
-            shutil.rmtree(leftover, ignore_errors=True)
     temporary = _temporary_beside(path)
     try:
         yield temporary
         if force and path.exists():
             # A directory cannot be renamed over a full one: the old one is moved away first.
             replaced = _temporary_beside(path)
-            path.rename(replaced / "old")
+            path.rename(replaced / _OLD)
             temporary.rename(path)
             shutil.rmtree(replaced, ignore_errors=True)
         elif path.exists():  # another process was faster

@@ -15,7 +15,10 @@ from spacy_bel.kb import storage
 from spacy_bel.kb.arrays import offsets, runs
 from spacy_bel.kb.concept import Concept
 from spacy_bel.kb.knowledge_base import TEXT_COLUMNS, KnowledgeBase
+from spacy_bel.kb.packed import Codes, PackedStrings
 from spacy_bel.kb.text import clean, fold
+
+MAX_DAMAGE = 10_000
 
 
 class KnowledgeBaseBuilder:
@@ -25,6 +28,9 @@ class KnowledgeBaseBuilder:
 
     name: what users call the terminology.
     source, release, licence: where it comes from, recorded in ``meta.json``.
+
+    entries, skipped, damage: what a reader says about reading: how many entries of the source it
+        read, how many it left out, and what was wrong with those.
     """
 
     def __init__(
@@ -34,16 +40,18 @@ class KnowledgeBaseBuilder:
         self.source = source
         self.release = release
         self.licence = licence
-        self.skipped = 0  # entries a reader left out, for its report
-        self._codes: set[str] = set()
-        self._code_column = _Strings()
-        self._names = _Strings()
+        self.entries = 0  # what a reader read, in the source's own units
+        self.skipped = 0  # entries a reader left out
+        self.damage: list[str] = []  # what was wrong with them, the first MAX_DAMAGE
+        self._codes = Codes()
+        self._names = PackedStrings()
         self._names_per_concept = array("q")
         self._group_sets: dict[tuple[str, ...], int] = {}
         self._set_per_concept = array("q")
-        self._texts = {column: _Strings() for column in TEXT_COLUMNS}
+        self._texts = {column: PackedStrings() for column in TEXT_COLUMNS}
         self._alternatives: list[tuple[str, str]] = []
-        self._retired: dict[str, str | None] = {}
+        self._retired = PackedStrings()
+        self._replacements = PackedStrings()  # "" for none
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -76,7 +84,6 @@ class KnowledgeBaseBuilder:
                 f"The concept {code!r} has no semantic group: give it at least one."
             )
         self._codes.add(code)
-        self._code_column.append(code)
         for name in names:
             self._names.append(name)
         self._names_per_concept.append(len(names))
@@ -95,35 +102,38 @@ class KnowledgeBaseBuilder:
 
         A code that is also the main or alternative code of a concept keeps that meaning.
         """
-        self._retired[clean(code)] = clean(replaced_by) if replaced_by else None
+        if code := clean(code):
+            self._retired.append(code)
+            self._replacements.append(clean(replaced_by) if replaced_by else "")
 
     def build(self) -> KnowledgeBase:
         """Lay out everything that was added. Raises KnowledgeBaseError if that is nothing."""
-        if not self._codes:
+        if not len(self._codes):
             raise KnowledgeBaseError(
                 f"The terminology {self.name!r} has no concept: check that its source has "
                 "entries and is read in the right format."
             )
-        codes = marisa_trie.Trie(self._code_column)
+        # Tries first: building them takes the most memory, so little else should be held.
+        codes = marisa_trie.Trie(self._codes.column)
         names = marisa_trie.Trie(self._names)
-        # Row i of the builder becomes concept_of_row[i]: ids follow from the trie, not the order.
-        concept_of_row = np.fromiter((codes[c] for c in self._code_column), np.int32, len(codes))
-        order = np.argsort(concept_of_row)
-        counts = np.frombuffer(self._names_per_concept, np.int64)
-        name_of_row = np.fromiter((names[n] for n in self._names), np.int32, len(self._names))
-        alias_offsets = offsets(counts[order])
-        alias_rows = runs(offsets(counts)[order], counts[order])
-        alias_names = name_of_row[alias_rows]
-        alias_concepts = np.repeat(np.arange(len(codes), dtype=np.int32), counts[order])
-        by_name = np.argsort(alias_names, kind="stable")
-
         # Folded twice rather than kept: ten million strings would take a gigabyte.
         folded = marisa_trie.Trie(fold(name) for name in _keys(names))
         folded_ids = np.fromiter((folded[fold(n)] for n in _keys(names)), np.int32, len(names))
+        name_of_row = np.fromiter((names[n] for n in self._names), np.int32, len(self._names))
+        # Row i of the builder becomes concept_of_row[i]: ids follow from the trie, not the order.
+        concept_of_row = np.fromiter(
+            (codes[code] for code in self._codes.column), np.int32, len(codes)
+        )
+        order = np.argsort(concept_of_row)
+        counts = np.frombuffer(self._names_per_concept, np.int64)
+        alias_offsets = offsets(counts[order])
+        alias_names = name_of_row[runs(offsets(counts)[order], counts[order])]
+        alias_concepts = np.repeat(np.arange(len(codes), dtype=np.int32), counts[order])
+        by_name = np.argsort(alias_names, kind="stable")
 
         groups = sorted({group for groups in self._group_sets for group in groups})
         masks = self._group_masks(groups)[order]
-        alternatives, alternative_concepts = self._resolve(codes)
+        alternatives, alternative_concepts, retired = self._resolve(codes)
         arrays: dict[str, np.ndarray] = {
             "alias_offsets": alias_offsets,
             "alias_names": alias_names,
@@ -151,6 +161,8 @@ class KnowledgeBaseBuilder:
             "concepts": len(codes),
             "names": len(names),
             "aliases": len(alias_names),
+            "alternatives": len(alternatives) - retired,
+            "retired": retired,
             "groups": self._concepts_per_group(),
             "files": files,
             "fingerprint": storage.fingerprint(files, groups),
@@ -179,57 +191,34 @@ class KnowledgeBaseBuilder:
                 masks[row, word] |= np.uint64(1) << np.uint64(bit)
         return masks[np.frombuffer(self._set_per_concept, np.int64)]
 
-    def _resolve(self, codes: marisa_trie.Trie) -> tuple[marisa_trie.Trie, np.ndarray]:
-        """Other codes and the concept ids they stand for, -1 for retired without replacement."""
-        meant: dict[str, int] = {}
-        # Sorted, so that the first claim on a shared code does not depend on the order of adding.
-        for other, code in sorted(self._alternatives):
-            if other not in self._codes:
-                meant.setdefault(other, codes[code])
-        for code in self._retired:
-            if code in self._codes or code in meant:
-                continue
-            target: str | None = code
-            seen: set[str] = set()  # replacements may form a cycle
-            while target in self._retired and target not in seen and target not in meant:
-                if target in self._codes:
-                    break
-                seen.add(target)
-                target = self._retired[target]
-            meant[code] = codes[target] if target in self._codes else meant.get(target or "", -1)
-        trie = marisa_trie.Trie(meant)
+    def _resolve(self, codes: marisa_trie.Trie) -> tuple[marisa_trie.Trie, np.ndarray, int]:
+        """Other codes, the concept ids they stand for (-1: none), and how many are retired."""
+        repeated = marisa_trie.Trie(
+            code
+            for column in ((other for other, _ in self._alternatives), self._retired)
+            for code in column
+            if code not in codes
+        )
+        # A trie's bytes depend on how often a key was given.
+        trie = marisa_trie.Trie(_keys(repeated))
         concepts = np.full(len(trie), -1, np.int32)
-        for code, concept in meant.items():
-            concepts[trie[code]] = concept
-        return trie, concepts
-
-
-class _Strings:
-    """A growing column of strings as packed UTF-8."""
-
-    def __init__(self) -> None:
-        self._text = bytearray()
-        self._ends = array("q")
-
-    def append(self, text: str) -> None:
-        self._text += text.encode("utf-8")
-        self._ends.append(len(self._text))
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __iter__(self) -> Iterator[str]:
-        start = 0
-        for end in self._ends:
-            yield self._text[start:end].decode("utf-8")
-            start = end
-
-    def packed(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The bytes in another order (uint8) and where each string starts (int64, one more)."""
-        starts = np.concatenate(([0], np.frombuffer(self._ends, np.int64)))
-        lengths = np.diff(starts)[order]
-        text = np.frombuffer(bytes(self._text), np.uint8)
-        return text[runs(starts[:-1][order], lengths)], offsets(lengths)
+        # Sorted, so that the first claim on a shared code does not depend on the order of adding.
+        for other, code in sorted(self._alternatives, reverse=True):
+            if other not in codes:
+                concepts[trie[other]] = codes[code]
+        is_retired = concepts < 0
+        replaced_by = np.arange(len(trie), dtype=np.int32)  # itself: nothing
+        for code, replacement in zip(self._retired, self._replacements, strict=True):
+            row = trie.get(code, -1)
+            if row < 0 or not is_retired[row]:
+                continue
+            concepts[row] = codes.get(replacement, -1)
+            replaced_by[row] = trie.get(replacement, row) if concepts[row] < 0 else row
+        # Replacements of replacements: each round doubles the steps taken, and cycles find nothing.
+        for _ in range(len(trie).bit_length()):
+            concepts = np.where(concepts < 0, concepts[replaced_by], concepts)
+            replaced_by = replaced_by[replaced_by]
+        return trie, concepts, int(is_retired.sum())
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from spacy_bel.errors import KnowledgeBaseError, UnknownGroupError
 from spacy_bel.kb import storage
 from spacy_bel.kb.concept import Concept
+from spacy_bel.kb.scattered import ScatteredRows
 from spacy_bel.kb.text import clean, fold
 
 TEXT_COLUMNS = ("definitions", "cross_references", "parents", "alternative_codes")
@@ -28,6 +29,8 @@ class KnowledgeBaseMeta:
     """What ``meta.json`` says about a knowledge base.
 
     concepts, names, aliases: how many concepts, distinct names, and (concept, name) pairs.
+    alternatives, retired: how many further codes stand for a concept, and how many are no longer
+        in use (0 if a directory does not say).
     groups: number of concepts of each semantic group.
     fingerprint: sha256 of the content; name, source, release and licence are not part of it.
     """
@@ -42,6 +45,8 @@ class KnowledgeBaseMeta:
     aliases: int
     groups: Mapping[str, int]
     fingerprint: str
+    alternatives: int = 0
+    retired: int = 0
 
 
 class KnowledgeBase:
@@ -68,7 +73,11 @@ class KnowledgeBase:
         self._columns = columns
         self._path = path
         try:
-            known = {field.name: meta[field.name] for field in fields(KnowledgeBaseMeta)}
+            known = {
+                field.name: meta[field.name]
+                for field in fields(KnowledgeBaseMeta)
+                if field.name in meta or field.default is MISSING
+            }
         except KeyError as error:
             raise KnowledgeBaseError(
                 f"{storage.META} lacks {error}. Rebuild it from its source."
@@ -79,9 +88,8 @@ class KnowledgeBase:
         self.alias_names: np.ndarray = arrays["alias_names"]
         self.alias_concepts: np.ndarray = arrays["alias_concepts"]
         self.concept_group_masks: np.ndarray = arrays["concept_group_masks"]
-        self._alias_offsets = arrays["alias_offsets"]
-        self._name_offsets = arrays["name_offsets"]
-        self._name_concepts = arrays["name_concepts"]
+        # Lookups read single rows, engines go through whole arrays.
+        self._rows = {name: ScatteredRows(array) for name, array in arrays.items()}
         self._codes, self._names = tries["codes"], tries["names"]
         self._alternatives = tries["alternatives"]
 
@@ -155,7 +163,7 @@ class KnowledgeBase:
     def __getitem__(self, code: str) -> Concept:
         """The concept of a main, alternative or replaced code; KnowledgeBaseError if unknown."""
         concept = self.concept_id(code)
-        mask = self.concept_group_masks[concept]
+        mask = self._rows["concept_group_masks"].row(concept)
         return Concept(
             code=self.code(concept),
             names=tuple(self.name(name) for name in self.names_of_concept(concept)),
@@ -175,13 +183,18 @@ class KnowledgeBase:
         concept = self._find(code)
         return None if concept < 0 else self.code(concept)
 
+    def other_codes(self) -> Iterator[tuple[str, str | None]]:
+        """Alternative and retired codes, each with the main code that it stands for, if any."""
+        concepts = self._columns.arrays["alternative_concepts"]
+        for other, concept in enumerate(concepts.tolist()):
+            yield self._alternatives.restore_key(other), None if concept < 0 else self.code(concept)
+
     def find(self, name: str) -> list[str]:
         """Codes, sorted, that have a name equal to this one up to case and whitespace."""
         folded = self.folded_id(name)
         if folded < 0:
             return []
-        start, end = self._columns.arrays["folded_offsets"][folded : folded + 2]
-        names = self._columns.arrays["folded_names"][start:end]
+        names = self._run("folded_offsets", "folded_names", folded)
         concepts = {int(c) for n in names for c in self.concepts_of_name(int(n))}
         return sorted(self.code(concept) for concept in concepts)
 
@@ -239,17 +252,15 @@ class KnowledgeBase:
 
     def names_of_concept(self, concept_id: int) -> np.ndarray:
         """Name ids (int32) of a concept, the preferred one first."""
-        start, end = self._alias_offsets[concept_id : concept_id + 2]
-        return self.alias_names[start:end]
+        return self._run("alias_offsets", "alias_names", concept_id)
 
     def is_preferred(self, rows: np.ndarray) -> np.ndarray:
         """For rows of ``alias_names``, whether that name is the preferred one of its concept."""
-        return self._alias_offsets[self.alias_concepts[rows]] == rows
+        return self._columns.arrays["alias_offsets"][self.alias_concepts[rows]] == rows
 
     def concepts_of_name(self, name_id: int) -> np.ndarray:
         """Concept ids (int32, ascending) that carry a name."""
-        start, end = self._name_offsets[name_id : name_id + 2]
-        return self._name_concepts[start:end]
+        return self._run("name_offsets", "name_concepts", name_id)
 
     def group_mask(self, groups: Iterable[str]) -> np.ndarray:
         """The bits (uint64, one row of ``concept_group_masks``) of some groups.
@@ -274,11 +285,16 @@ class KnowledgeBase:
         if concept is not None:
             return int(concept)
         other = self._alternatives.get(code)
-        return -1 if other is None else int(self._columns.arrays["alternative_concepts"][other])
+        return -1 if other is None else int(self._rows["alternative_concepts"].row(other))
 
     def _text(self, column: str, concept: int) -> str:
-        start, end = self._columns.arrays[f"{column}_offsets"][concept : concept + 2]
-        return self._columns.arrays[f"{column}_text"][start:end].tobytes().decode("utf-8")
+        text = self._run(f"{column}_offsets", f"{column}_text", concept)
+        return text.tobytes().decode("utf-8")
+
+    def _run(self, offsets: str, values: str, index: int) -> np.ndarray:
+        """The values that belong to one entry of a column of offsets."""
+        start, end = self._rows[offsets].rows(index, index + 2)
+        return self._rows[values].rows(start, end)
 
     def _texts(self, column: str, concept: int) -> tuple[str, ...]:
         text = self._text(column, concept)

@@ -26,6 +26,7 @@ FORMAT_VERSION = 1
 META = "meta.json"
 # Full digests are checked at opening up to this size; reading more would cost seconds.
 VERIFY_BELOW_BYTES = 256 * 1024 * 1024
+_BLOCK = 1 << 20
 _REBUILD = "Rebuild it from its source."
 
 
@@ -36,22 +37,28 @@ class Columns:
     arrays: dict[str, np.ndarray]
     tries: dict[str, marisa_trie.Trie]
 
-    def files(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        """File names in sorted order, each with a function that gives its bytes."""
-        parts: dict[str, Callable[[], bytes]] = {}
+    def files(self) -> Iterator[tuple[str, Callable[[], Iterator[bytes | memoryview]]]]:
+        """File names in sorted order, each with a function that gives its bytes block by block.
+
+        Blocks of an array are views, so that writing takes no memory beside it.
+        """
+        parts: dict[str, Callable[[], Iterator[bytes | memoryview]]] = {}
         for name, array in self.arrays.items():
-            parts[f"{name}.npy"] = partial(_array_bytes, array)
+            parts[f"{name}.npy"] = partial(_array_blocks, array)
         for name, trie in self.tries.items():
-            parts[f"{name}.marisa"] = trie.tobytes
+            parts[f"{name}.marisa"] = partial(_trie_blocks, trie)
         yield from sorted(parts.items())
 
 
 def describe(columns: Columns) -> dict[str, dict[str, Any]]:
     """Size and sha256 of every file the columns are written as."""
     entries = {}
-    for name, to_bytes in columns.files():
-        data = to_bytes()
-        entries[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for name, blocks in columns.files():
+        sha256, size = hashlib.sha256(), 0
+        for block in blocks():
+            sha256.update(block)
+            size += len(block)
+        entries[name] = {"size": size, "sha256": sha256.hexdigest()}
     return entries
 
 
@@ -74,8 +81,9 @@ def write_directory(
         raise KnowledgeBaseError(f"{path} has no {META}, it is not replaced: choose another path.")
     try:
         with new_directory(path, force=force) as temporary:
-            for name, to_bytes in columns.files():
-                (temporary / name).write_bytes(to_bytes())
+            for name, blocks in columns.files():
+                with (temporary / name).open("wb") as stream:
+                    stream.writelines(blocks())
             (temporary / META).write_bytes(_meta_bytes(meta))
     except FileExistsError as error:
         raise KnowledgeBaseError(
@@ -117,7 +125,7 @@ def open_directory(path: Path, *, verify: bool | None) -> tuple[dict[str, Any], 
 
 def to_bytes(meta: Mapping[str, Any], columns: Columns) -> bytes:
     """The directory as one msgpack message."""
-    files = {name: to_bytes() for name, to_bytes in columns.files()}
+    files = {name: b"".join(blocks()) for name, blocks in columns.files()}
     return srsly.msgpack_dumps({META: _meta_bytes(meta), **files})
 
 
@@ -143,10 +151,23 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Columns]:
     return meta, columns
 
 
-def _array_bytes(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    return buffer.getvalue()
+def _array_blocks(array: np.ndarray) -> Iterator[bytes | memoryview]:
+    array = np.ascontiguousarray(array)
+    yield _npy_header(array)
+    content = memoryview(array.reshape(-1).view(np.uint8).data)
+    for start in range(0, len(content), _BLOCK):
+        yield content[start : start + _BLOCK]
+
+
+def _npy_header(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    description = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(stream, description)
+    return stream.getvalue()
+
+
+def _trie_blocks(trie: marisa_trie.Trie) -> Iterator[bytes]:
+    yield trie.tobytes()
 
 
 def _meta_bytes(meta: Mapping[str, Any]) -> bytes:
@@ -190,7 +211,7 @@ def _check_file(file: Path, entry: Mapping[str, Any], *, digest: bool) -> None:
     if digest:
         sha256 = hashlib.sha256()
         with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
+            while block := stream.read(_BLOCK):
                 sha256.update(block)
         if sha256.hexdigest() != entry["sha256"]:
             raise KnowledgeBaseError(f"{file} was altered: its sha256 differs. {_REBUILD}")

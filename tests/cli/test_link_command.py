@@ -98,6 +98,51 @@ def test_other_formats_and_a_page(bel, pipeline, tmp_path):
     assert html.endswith("</html>\n")
 
 
+def test_bioc_with_ranked_links(bel, notes, pipeline, tmp_path):
+    from spacy_bel.corpora import read_documents
+
+    output = tmp_path / "links.xml"
+    result = bel("link", notes(), "-p", pipeline, "--to", "bioc", "-o", output)
+    assert result.exit_code == 0
+    content = output.read_text(encoding="utf-8")
+    assert '<infon key="all_links">HP:1=1</infon>' in content
+    first, second, third = read_documents(output)
+    assert first.meta == {"meta": {"ward": 1}, "source": "x"}
+    # Found by the pipeline, and marked in the input: nested ones and one without a link too.
+    assert [(a.text, a.type, a.links[0][:2]) for a in first.annotations] == [
+        ("fit", "Findings", ("HP:1", "Seizure"))
+    ]
+    assert [(a.text, [c.code for c in a.links], a.codes) for a in second.annotations] == [
+        ("febrile seizure", ["HP:2"], []),
+        ("seizure", ["HP:1"], []),
+        ("fits", [], []),
+    ]
+    assert third.annotations == []
+    again = bel("link", output, "-p", pipeline, "--to", "bioc", "-o", tmp_path / "again.xml")
+    assert again.exit_code == 0
+    assert (tmp_path / "again.xml").read_text(encoding="utf-8") == content
+
+
+def test_a_corpus_directory_is_linked_directly(bel, pipeline, tmp_path):
+    (tmp_path / "1.txt").write_text("Seizure or no seizure", encoding="utf-8")
+    (tmp_path / "1.ann").write_text(
+        "T1\tX 0 7;14 21\tSeizure seizure\nT2\tX 0 7\tSeizure\n#1\tAnnotatorNotes T2\tHP:9\n",
+        encoding="utf-8",
+    )
+    for to in ("jsonl", "bioc"):
+        output = tmp_path / f"out.{to}"
+        assert (
+            bel("link", tmp_path / "1.ann", "-p", pipeline, "--to", to, "-o", output).exit_code == 0
+        )
+    from spacy_bel.corpora import read_documents
+
+    pieces, whole = next(read_documents(tmp_path / "out.bioc", "bioc")).annotations
+    assert (pieces.fragments, pieces.links) == ([(0, 7), (14, 21)], [])
+    assert ([c.code for c in whole.links], whole.codes) == (["HP:1"], [])
+    (record,) = read(tmp_path / "out.jsonl")
+    assert [m["code"] for m in record["mentions"]] == ["NIL", "HP:1"]
+
+
 def test_a_failing_document_is_reported_and_the_others_are_linked(bel, notes, pipeline, tmp_path):
     path = notes(
         [NOTES[0], {"id": "bad", "text": "will explode"}, {"id": "half", "text": "\ud800"}]

@@ -46,9 +46,11 @@ def test_reads_every_document_in_order_even_under_one_id(path):
         [["D001943"], ["D010051"]],
     ]
     assert [a.type for a in first.annotations] == ["Phenotype", "Disease", "Composite"]
-    assert first.meta == {
-        "relations": [["CID", "D017086", "D001943"]],
-        "components": {"2": ["breast cancer|ovarian cancer"]},
+    assert first.passage_types == ["title", "abstract"]
+    assert first.meta == {"relations": [["CID", "D017086", "D001943"]]}
+    assert first.annotations[2].meta == {
+        "components": ["breast cancer|ovarian cancer"],
+        "code": "D001943|D010051",
     }
     assert documents[1].annotations[0].codes == []
     assert documents[2].annotations == []
@@ -66,6 +68,7 @@ def test_gzip_and_windows_line_ends_read_the_same(path, tmp_path):
         ("13\t0\t5\tShort\tPhenotype\tX", "document above"),
         ("11\t0\t900\tShort\tPhenotype\tX", "do not lie in"),
         ("11\t5\t5\t\tPhenotype\tX", "do not lie in"),
+        ("11|a|Again.", "second abstract"),
         ("11\t0\tfive\tShort\tPhenotype\tX", "not a number"),
         ("not a PubTator line", "document above"),
         ("13|a|Text", "without its title"),
@@ -74,8 +77,11 @@ def test_gzip_and_windows_line_ends_read_the_same(path, tmp_path):
 def test_a_broken_line_is_named_by_file_and_number(tmp_path, line, message):
     path = tmp_path / "broken.txt"
     path.write_text(f"11|t|Short stature\n11|a|Nothing.\n{line}\n", encoding="utf-8")
-    with pytest.raises(ReadError, match=rf"broken\.txt, line 3.*{message}"):
+    with pytest.raises(ReadError, match=rf"(?s)broken\.txt, line 3.*{message}"):
         list(read_pubtator(path))
+    errors = []
+    (document,) = read_pubtator(path, on_error=errors.append)
+    assert (document.text, len(errors)) == ("Short stature\nNothing.", 1)
 
 
 def test_undecodable_bytes_and_cut_gzip_are_read_errors(tmp_path):
@@ -109,6 +115,8 @@ def test_wrong_offsets_are_warned_about_and_kept(tmp_path, caplog):
         ("", []),
         (" OMIM:106210 ", [["OMIM:106210"]]),
         ("D003110|-1", [["D003110"]]),
+        ("c|SUB|G|1528|C", [["c|SUB|G|1528|C"]]),
+        ("5594,5595", [["5594"], ["5595"]]),
     ],
 )
 def test_codes(column, codes):

@@ -86,6 +86,12 @@ def test_a_bad_line_is_reported_and_the_next_one_read(tmp_path, line, message):
         ("-", json.dumps(PAGE), "bigbio"),
         ("-", json.dumps(RECORD), "jsonl"),
         ("note", "{see attached}", "text"),
+        ("a.spacy", "", "docbin"),
+        ("a.ann", "T1\tX 0 1\ta", "brat"),
+        ("a.xml", '<?xml version="1.0"?>\n<!DOCTYPE collection SYSTEM "BioC.dtd">', "bioc"),
+        ("a.BioC.xml.gz", "<collection>", "bioc"),
+        ("a.txt.knowtator.xml", "", "knowtator"),
+        ("a.tsv", "filename\tmark\tlabel\toff0\toff1\tspan\tcode", "spaccc"),
     ],
 )
 def test_inferred_format(name, content, format):
@@ -121,6 +127,27 @@ def test_missing_path_empty_directory_and_unknown_format(tmp_path):
         list(read_documents(tmp_path))
     with pytest.raises(ReadError, match="Unknown format 'xml'"):
         list(read_documents(tmp_path, "xml"))
+
+
+def test_only_the_documents_of_a_split(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("".join(f"{i}|t|Title\n\n" for i in (3, 4, 5, 4)), encoding="utf-8")
+    ids = tmp_path / "pmids.txt"
+    ids.write_bytes(b"\xef\xbb\xbf4\r\n\r\n5\r\n")
+    documents = list(read_documents(path, ids=ids))
+    assert [d.id for d in documents] == ["4", "5", "4"]
+    assert [d.meta for d in documents] == [{}, {}, {"duplicate_id": 2}]
+    errors = []
+    assert [d.id for d in read_documents(path, ids=["3", "9"], on_error=errors.append)] == ["3"]
+    assert "1 of 2 ids are not in" in str(errors[0])
+
+
+def test_an_id_that_occurs_again_is_kept_flagged_and_told(tmp_path, caplog):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"id": 7, "text": "x"}\n', encoding="utf-8")
+    first, second = read_documents(tmp_path)
+    assert (first.meta, second.meta) == ({}, {"duplicate_id": 2})
+    assert "Document 7 occurs 2 times" in caplog.text
 
 
 def test_standard_input_is_sniffed_and_stays_open(monkeypatch):

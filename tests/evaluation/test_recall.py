@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_bel.evaluation.recall import gold_codes, rank_of_gold, recall_at_k
+from spacy_bel.evaluation.recall import (
+    gold_codes,
+    mean_reciprocal_rank,
+    rank_of_gold,
+    recall_at_k,
+)
 
 
 def test_gold_codes_are_resolved_and_unknown_ones_kept():
@@ -27,6 +32,12 @@ def test_recall_by_hand():
     assert recall_at_k(ranks, 1).value == pytest.approx(2 / 6)
     assert recall_at_k(ranks, 2).value == pytest.approx(3 / 6)
     assert recall_at_k(ranks, 25).value == pytest.approx(4 / 6)
+
+
+def test_reciprocal_ranks_by_hand():
+    ranks = [[1, 2, None], [], [5], [1, None]]
+    assert mean_reciprocal_rank(ranks).value == pytest.approx((1 + 1 / 2 + 1 / 5 + 1) / 6)
+    assert mean_reciprocal_rank([[1], [4]])[1:] == (0.25, 1.0)
 
 
 def test_interval_of_two_documents_by_hand():

@@ -99,3 +99,37 @@ def test_alternative_codes_count_as_their_concept():
     ]
     assert score_links(examples, kb=kb)["bel_recall_at_1"] == 3 / 4
     assert score_links(examples)["bel_recall_at_1"] == 1 / 4
+
+
+def test_nothing_beside_nothing_is_not_right():
+    """spaCy's own scorer counts it as right."""
+    unlinked = [example([(0, "P", "A"), (1, "P", "")], [(0, "P", []), (1, "P", [])])]
+    assert score_links(unlinked)["bel_recall_at_1"] == 0.0
+    assert score_links(unlinked, policies={"nil": "count"})["bel_recall_at_1"] == 0.0
+
+
+def test_policies_are_those_of_every_evaluation():
+    examples = [example([(0, "P", "A+B"), (1, "P", "NIL")], [(0, "P", ["B"]), (1, "P", [])])]
+    predicted = examples[0].predicted
+    predicted.ents = [Span(predicted, 0, 1, "P"), Span(predicted, 1, 2, "P", kb_id="NIL")]
+    assert score_links(examples)["bel_recall_at_1"] == 0.0
+    assert score_links(examples, policies={"composite": "any"})["bel_recall_at_1"] == 1.0
+    assert score_links(examples, policies={"nil": "count"})["bel_recall_at_1"] == 0.5
+
+
+def test_alternatives_that_a_reader_has_left_count():
+    one = example([(0, "P", "A")], [(0, "P", ["B"])])
+    assert score_links([one])["bel_recall_at_1"] == 0.0
+    one.reference.user_data["gold_mentions"] = [(0, 6, "P", [["A", "B"]])]
+    assert score_links([one])["bel_recall_at_1"] == 1.0
+    # A code that was corrected since is the one that counts.
+    one.reference.ents = [Span(one.reference, 0, 1, "P", kb_id="C")]
+    assert score_links([one])["bel_recall_at_1"] == 0.0
+
+
+def test_a_config_names_the_scorer_with_policies():
+    scorer = spacy.registry.scorers.get("spacy_bel.linking_scorer.v1")(
+        ks=[2], policies={"composite": "any"}
+    )
+    scores = scorer([example([(0, "P", "A+B")], [(0, "P", ["X", "A"])])])
+    assert scores["bel_recall_at_2"] == 1.0

@@ -88,3 +88,17 @@ def test_of_concurrent_builds_one_wins_and_all_see_it(tmp_path):
     assert won.count(True) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["target"]
     assert (tmp_path / "target" / "file").read_text() == "whole"
+
+
+def test_what_was_about_to_be_replaced_is_put_back(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    with new_directory(target) as temporary:
+        (temporary / "file").write_text("old")
+    # What a process leaves that was killed between moving the old away and the new in.
+    monkeypatch.setattr("spacy_bel.kb.atomic._is_stale", lambda path, name: path.name == ".left")
+    (tmp_path / ".left").mkdir()
+    target.rename(tmp_path / ".left" / "old")
+    with pytest.raises(FileExistsError), new_directory(target):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    assert (target / "file").read_text() == "old"

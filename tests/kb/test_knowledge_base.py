@@ -23,6 +23,15 @@ def kb(request, builder, tmp_path) -> KnowledgeBase:
     return pickle.loads(pickle.dumps(builder.write(tmp_path / "kb")))
 
 
+def test_other_codes_are_listed_with_what_they_stand_for(builder):
+    assert sorted(builder.build().other_codes()) == [
+        ("GONE:1", "T:2"),
+        ("GONE:2", None),
+        ("OLD:1", "T:1"),
+        ("OLD:11", "T:1"),
+    ]
+
+
 def test_concepts_come_back(kb, concepts):
     assert sorted(kb) == ["T:1", "T:2", "T:3", "T:4"]
     assert len(kb) == 4

@@ -185,5 +185,17 @@ def test_header_is_optional_and_an_empty_file_has_no_concepts(write):
     [("UBERON.obo.gz", 13_080), ("CL.obo.gz", 2_068), ("HumanDO_2016-09.obo.gz", 6_574)],
 )
 def test_released_ontologies_are_read_whole(data, file, terms):
-    builder = read_obo(data / "kb" / "obo" / file)
+    path = data / "kb" / "obo" / file
+    builder = read_obo(path)
     assert (len(builder), builder.skipped) == (terms, 0)
+    kb = builder.build()
+    # Obsolete terms are codes, not concepts, unless a current term has them as its alternative.
+    stanzas = gzip.decompress(path.read_bytes()).decode().split("\n\n[")
+    obsolete = {
+        stanza.split("id: ")[1].split("\n")[0]
+        for stanza in stanzas
+        if stanza.startswith("Term]") and "\nis_obsolete: true" in stanza
+    }
+    assert obsolete.isdisjoint(kb)
+    known = {code for code, _ in kb.other_codes()}
+    assert len(obsolete & known) == len(obsolete) <= kb.meta.retired + kb.meta.alternatives

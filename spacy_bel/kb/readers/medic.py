@@ -46,6 +46,7 @@ def read_medic(
             continue
         ids, separator, names = line.partition("||")
         code, *others = ids.split("|")
+        builder.entries += 1
         try:
             if not separator:
                 raise KnowledgeBaseError("the line has no '||' between ids and names; mend it.")

@@ -89,6 +89,7 @@ def read_obo(
             if stanza.kind != "Term":
                 _check_kind(stanza)
                 continue
+            builder.entries += 1
             term = _term(stanza)
             if term.code in terms:
                 raise _StanzaError(term.line, f"the term {term.code!r} occurs twice; merge them.")
