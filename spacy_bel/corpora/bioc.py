@@ -13,10 +13,9 @@ from xml.etree.ElementTree import Element
 
 from spacy_bel.candidates import Candidate
 from spacy_bel.corpora.document import CorpusDocument, any_of, code_string
-from spacy_bel.corpora.files import Source
+from spacy_bel.corpora.files import Source, xml_elements
 from spacy_bel.corpora.jsonlines import OnError, code_lists, report
 from spacy_bel.corpora.pubtator import parse_codes
-from spacy_bel.corpora.safe_xml import iter_elements
 from spacy_bel.corpora.standoff import add_passage, as_offset, located
 from spacy_bel.errors import ReadError
 
@@ -45,7 +44,7 @@ def read_bioc(source: Source, *, on_error: OnError = None) -> Iterator[CorpusDoc
     on_error: called with the ReadError of a bad annotation or document, which is left out; without
         it it is raised. Errors name file and line.
     """
-    for where, element in iter_elements(source, "collection", "document"):
+    for where, element in xml_elements(source, "collection", "document"):
         try:
             document = _parse_document(element, where, on_error)
         except ReadError as error:

@@ -10,8 +10,10 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
+from xml.etree.ElementTree import Element
 
 from spacy_bel.errors import ReadError
+from spacy_bel.safe_xml import iter_elements
 
 Source = str | Path | TextIO
 """A path, or a stream that is already open, such as standard input."""
@@ -52,6 +54,25 @@ def numbered_lines(source: Source) -> Generator[tuple[int, str], None, None]:
 def read_text(source: Source) -> str:
     """The whole text of a source."""
     return "".join(line for _, line in numbered_lines(source))
+
+
+def xml_elements(source: Source, root: str, tag: str) -> Iterator[tuple[str, Element]]:
+    """Yield ("file, line 3", element) for each element called `tag`; memory is that of one.
+
+    root: what the outermost element must be called; it may be `tag` itself.
+
+    Raises ReadError as `spacy_bel.safe_xml.iter_elements` does, and for damaged gzip.
+    """
+    name = source_name(source)
+    stream: Any = source if isinstance(source, io.TextIOBase) else open_bytes(source)
+    try:
+        for line, element in iter_elements(stream, name, (tag,), root=root):
+            yield f"{name}, line {line}", element
+    except (EOFError, OSError, zlib.error) as error:
+        raise ReadError(f"{name}: {error}. Fetch or convert the file again.") from error
+    finally:
+        if stream is not source:
+            stream.close()
 
 
 def source_name(source: Source) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from spacy_bel.corpora.document import CorpusDocument
-from spacy_bel.corpora.files import Source
+from spacy_bel.corpora.files import Source, xml_elements
 from spacy_bel.corpora.jsonlines import OnError, report
-from spacy_bel.corpora.safe_xml import iter_elements
 from spacy_bel.corpora.standoff import as_offset, as_paths, located, text_beside
 from spacy_bel.errors import ReadError
 
@@ -38,7 +37,7 @@ def read_knowtator(
         document: CorpusDocument | None = None
         for file in parts:
             try:
-                for where, root in iter_elements(file, "annotations", "annotations"):
+                for where, root in xml_elements(file, "annotations", "annotations"):
                     document = document or _article(file, root, identifier)
                     _add_annotations(document, root, where, on_error)
             except ReadError as error:

@@ -157,14 +157,14 @@ def test_a_bad_document_is_named_and_left_out(tmp_path, passage):
         (
             HEAD.replace('"BioC.dtd">', '"x" [<!ENTITY a "b"><!ENTITY c "&a;&a;">]>')
             + LINKED.replace("Fit", "&c;") + "</collection>",
-            "line 2: uses the entity 'a'",
+            "line 2: declares the entity 'a'",
         ),
         (
             HEAD.replace('"BioC.dtd">', '"x" [<!ENTITY a SYSTEM "file:///etc/passwd">]>')
             + LINKED.replace("Fit", "&a;") + "</collection>",
-            "line 2: uses the entity 'a'",
+            "line 2: declares the entity 'a'",
         ),
-        (HEAD + LINKED.replace("Fit", "&alpha;") + "</collection>", "uses the entity 'alpha'"),
+        (HEAD + LINKED.replace("Fit", "&alpha;") + "</collection>", "the entity 'alpha' is not declared"),
         ("<collection>" + "<a>" * 200, "more than 100 deep"),
     ],
 )  # fmt: skip

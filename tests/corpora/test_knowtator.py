@@ -70,7 +70,7 @@ def test_paragraphs():
         ("</annotations>", "", "not well-formed"),
         ("17.txt", "../17.txt", "not the plain name"),
         ("17.txt", "18.txt", r"18\.txt is neither beside"),
-        ("<annotations", '<!DOCTYPE a [<!ENTITY b "c">]><annotations', "uses the entity 'b'"),
+        ("<annotations", '<!DOCTYPE a [<!ENTITY b "c">]><annotations', "declares the entity 'b'"),
     ],
 )
 def test_what_is_wrong_is_named_and_left_out(folder, before, after, message):

@@ -13,13 +13,14 @@ from xml.etree.ElementTree import Element
 from spacy_bel.kb.builder import KnowledgeBaseBuilder
 from spacy_bel.kb.readers.damage import Intake, OnError
 from spacy_bel.kb.readers.entries import Entries, Entry
+from spacy_bel.kb.readers.lines import open_source
 from spacy_bel.kb.readers.mesh_categories import (
     RECORD_CLASSES,
     UNCLASSED,
     categories,
     parent_number,
 )
-from spacy_bel.kb.readers.xml_records import read_records
+from spacy_bel.safe_xml import iter_elements
 
 _TAGS = ("DescriptorRecord", "SupplementalRecord")
 _YEAR = re.compile(r"(?:desc|supp)(\d{4})")
@@ -60,28 +61,30 @@ def read_mesh(
     places: dict[str, list[str]] = {}
     for file in (path, Path(supplement)) if supplement else (path,):
         record_intake = Intake(builder, file, on_error)
-        for line, record in read_records(file, _TAGS, progress=progress):
-            descriptor = record.tag == _TAGS[0]
-            kind = "Descriptor" if descriptor else "SupplementalRecord"
-            code = _text(record, f"{kind}UI")
-            if not code or code in entries:
-                record_intake.damaged(
-                    line, f"the record has {'the code of another' if code else 'no UI'}; mend it."
-                )
-                continue
-            entry = entries.at(code, line)
-            entry.names.append((0, _text(record, f"{kind}Name/String")))
-            entry.alternatives.append(f"MESH:{code}")
-            _concepts(record, entry, builder)
-            if descriptor:
-                places[code] = [
-                    _text(number) for number in record.iterfind("TreeNumberList/TreeNumber")
-                ]
-                holders.update(dict.fromkeys(places[code], code))
-            else:
-                entry.groups.append(RECORD_CLASSES.get(record.get("SCRClass", ""), UNCLASSED))
-                entry.definition = entry.definition or _text(record, "Note")
-                entry.parents.extend(_headings(record))
+        with open_source(file, progress=progress) as source:
+            for line, record in iter_elements(source, str(file), _TAGS):
+                descriptor = record.tag == _TAGS[0]
+                kind = "Descriptor" if descriptor else "SupplementalRecord"
+                code = _text(record, f"{kind}UI")
+                if not code or code in entries:
+                    record_intake.damaged(
+                        line,
+                        f"the record has {'the code of another' if code else 'no UI'}; mend it.",
+                    )
+                    continue
+                entry = entries.at(code, line)
+                entry.names.append((0, _text(record, f"{kind}Name/String")))
+                entry.alternatives.append(f"MESH:{code}")
+                _concepts(record, entry, builder)
+                if descriptor:
+                    places[code] = [
+                        _text(number) for number in record.iterfind("TreeNumberList/TreeNumber")
+                    ]
+                    holders.update(dict.fromkeys(places[code], code))
+                else:
+                    entry.groups.append(RECORD_CLASSES.get(record.get("SCRClass", ""), UNCLASSED))
+                    entry.definition = entry.definition or _text(record, "Note")
+                    entry.parents.extend(_headings(record))
     for code, numbers in places.items():
         entries[code].groups = categories(numbers)
         above = (holders.get(parent_number(number)) for number in numbers)
