@@ -7,7 +7,7 @@ declarations nor tells the line of an element.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import IO, Any
+from typing import Any, Protocol
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -17,8 +17,16 @@ _BLOCK = 1 << 16
 _MAX_DEPTH = 100
 
 
+class Readable(Protocol):
+    """Anything that gives text or bytes piece by piece."""
+
+    def read(self, size: int, /) -> Any:
+        """At most so many characters or bytes; nothing at the end."""
+        ...
+
+
 def iter_elements(
-    stream: IO[Any], name: str, tags: Collection[str], *, root: str | None = None
+    stream: Readable, name: str, tags: Collection[str], *, root: str | None = None
 ) -> Iterator[tuple[int, Element]]:
     """Yield (line, element) of each element with one of these tags; memory is that of one.
 
