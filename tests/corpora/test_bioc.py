@@ -164,7 +164,10 @@ def test_a_bad_document_is_named_and_left_out(tmp_path, passage):
             + LINKED.replace("Fit", "&a;") + "</collection>",
             "line 2: declares the entity 'a'",
         ),
-        (HEAD + LINKED.replace("Fit", "&alpha;") + "</collection>", "the entity 'alpha' is not declared"),
+        (
+            HEAD + LINKED.replace("Fit", "&alpha;") + "</collection>",
+            "the entity 'alpha' is not declared",
+        ),
         ("<collection>" + "<a>" * 200, "more than 100 deep"),
     ],
 )  # fmt: skip
