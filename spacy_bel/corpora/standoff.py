@@ -125,7 +125,8 @@ def text_beside(file: Path, name: str) -> str:
     if Path(name).name != name or "\\" in name or "\0" in name or too_long:
         raise ReadError(f"{file}: the text {name[:80]!r} is not the plain name of a file.")
     folder = file.absolute().parent
-    for ancestor in (folder, *list(folder.parents)[:3]):
+    # CRAFT keeps its texts four folders above the annotations.
+    for ancestor in (folder, *list(folder.parents)[:4]):
         for inside in TEXT_FOLDERS:
             path = ancestor / inside / name
             if path.is_file():
