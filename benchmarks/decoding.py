@@ -40,6 +40,7 @@ from spacy_bel.longbel.name_trie import NameTrie
 from spacy_bel.longbel.prompts import PROMPTS, get_prompt
 from spacy_bel.longbel.tokenization import PromptTokenizer
 
+#: Log-likelihoods per token that are closer than this count as a tie.
 TIE = 1e-4
 GROUP = "Disease"
 
@@ -124,7 +125,8 @@ def compare(engine: Engine, links: list[Any], expected: list[Any]) -> dict[str, 
         for j, (hypotheses, names) in enumerate(zip(got, wanted, strict=True)):
             best = hypotheses[0]
             bests = {kb.name(int(n)) for n in engine.trie.trie.sequences_at(best.node)}
-            gap = abs(best.score - names[0][1])
+            # Of logarithms, since likelihoods under random weights are all next to nothing.
+            gap = abs(best.log_score - math.log(names[0][1]))
             if names[0][0] in bests:
                 same += 1
                 gaps.append(gap)
@@ -138,7 +140,7 @@ def compare(engine: Engine, links: list[Any], expected: list[Any]) -> dict[str, 
         "mentions": total,
         "same_best_name": same,
         "ties": ties,
-        "largest_score_difference": max(gaps, default=0.0),
+        "largest_log_score_difference": max(gaps, default=0.0),
         "differences": differences,
     }
 
@@ -230,7 +232,7 @@ def show(result: dict[str, Any], console: Console) -> None:
         f"Prompts have {result['prompt_tokens_per_mention']:.0f} tokens; "
         f"{result['read_tokens_per_mention']:.0f} tokens were read a mention, beams included, in "
         f"{result['forward_passes_per_mention']:.1f} forward passes. Largest difference of best "
-        f"scores: {result['largest_score_difference']:.1e}."
+        f"scores, in log-likelihood per token: {result['largest_log_score_difference']:.1e}."
     )
     for difference in result["differences"]:
         console.print(f"  different best name: {difference}")

@@ -217,7 +217,9 @@ class LongBELLinker(LinkingPipe):
         trie = NameTrie.build(self.kb, tokenizer, _progress(self.kb.n_names))
         try:
             trie.to_disk(cached, self.language_model.tokenizer)
-        except (OSError, KnowledgeBaseError) as error:
+            # By memory map it takes next to nothing of this process.
+            return NameTrie.from_disk(cached, *opening)
+        except (OSError, KnowledgeBaseError, FingerprintMismatchError) as error:
             logger.info("The token trie was not cached: %s", error)
         return trie
 
