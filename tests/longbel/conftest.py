@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import spacy
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -117,3 +118,33 @@ def llama():
 @pytest.fixture(scope="session")
 def gpt2():
     return tiny_gpt2()
+
+
+@pytest.fixture(scope="module")
+def kb_dir(tmp_path_factory, kb):
+    path = tmp_path_factory.mktemp("kb") / "kb"
+    kb.to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model"
+    tiny_llama().save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPACY_BEL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def make_nlp(kb_dir, model_dir):
+    def make(**config):
+        nlp = spacy.blank("en")
+        settings = {"kb": str(kb_dir), "model": str(model_dir), **config}
+        nlp.add_pipe("longbel_linker", config=settings)
+        return nlp
+
+    return make

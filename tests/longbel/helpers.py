@@ -8,6 +8,9 @@ from spacy_bel.longbel.name_trie import NameTrie
 from spacy_bel.longbel.prompts import get_prompt
 from spacy_bel.longbel.tokenization import PromptTokenizer
 
+TEXT = "Severe headache and a heart attak. The cold was worse. Headache again."
+MENTIONS = [("headache", "Disorders"), ("heart attak", "Disorders"), ("cold", "Phenomena")]
+
 
 def make_document(text, mentions, passages=None, sentences=()):
     """mentions: (surface, group) in order of appearance."""
@@ -35,3 +38,18 @@ def names_of(engine, hypotheses):
     return [
         (tuple(int(i) for i in engine.trie.trie.sequences_at(h.node)), h.score) for h in hypotheses
     ]
+
+
+def marked(nlp, text=TEXT, mentions=MENTIONS):
+    doc = nlp.make_doc(text)
+    spans, position = [], 0
+    for surface, label in mentions:
+        position = text.index(surface, position)
+        spans.append(doc.char_span(position, position + len(surface), label=label))
+        position += len(surface)
+    doc.ents = spans
+    return doc
+
+
+def links(doc):
+    return [(ent.text, ent.label_, ent.kb_id_, ent._.kb_candidates) for ent in doc.ents]
