@@ -126,10 +126,11 @@ class LinkingPipe(Pipe, KnowledgeBaseHolder):
     def __call__(self, doc: Doc) -> Doc:
         """Link the mentions of a document."""
         self.prepare()
-        (links,) = self.link(iter([self.mark(doc)]))
+        marked = self.mark(doc)
+        (links,) = self.link(iter([marked]))
         if isinstance(links, Exception):
             raise links
-        self.annotate(self.mark(doc), links)
+        self.annotate(marked, links)
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:

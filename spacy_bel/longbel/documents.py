@@ -38,7 +38,8 @@ def reading_order(mentions: list[MentionSpan]) -> list[MentionSpan]:
 
 
 def _prompt_group(mention: MentionSpan) -> str:
-    # "<+>" joins the groups of composite concepts in LongBEL's training data.
+    # "<+>" joins the groups of composite concepts in LongBEL's training data; a longer list says
+    # no more than the mention's own label.
     return "<+>".join(mention.groups) if len(mention.groups) <= 3 else mention.span.label_
 
 
