@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from spacy_bel.kb.builder import KnowledgeBaseBuilder
 from spacy_bel.kb.concept import Concept
 from spacy_bel.kb.knowledge_base import KnowledgeBase
@@ -38,6 +40,8 @@ def merge(
 ) -> tuple[KnowledgeBaseBuilder, MergeReport]:
     """Add the names of ``extra`` to the concepts that their codes stand for.
 
+    A concept whose own code is unknown is the one that its alternative codes stand for, if that is
+    one: MEDIC has "OMIM:608446" where MeSH has "D009203", and says that they are the same.
     Cross-references, parents and alternative codes are added, too, and a definition where there is
     none. The groups stay those of ``kb``.
 
@@ -51,7 +55,7 @@ def merge(
     additions: dict[str, list[Concept]] = {}
     strangers: dict[str, list[Concept]] = {}
     for concept in extra:
-        code = kb.resolve(concept.code)
+        code = _counterpart(kb, concept)
         if code is None:
             strangers.setdefault(clean(concept.code), []).append(concept)
         else:
@@ -68,6 +72,15 @@ def merge(
     return builder, report
 
 
+def _counterpart(kb: KnowledgeBase, concept: Concept) -> str | None:
+    """The code of the concept that means the same, None if there is none, or no single one."""
+    code = kb.resolve(concept.code)
+    if code is not None:
+        return code
+    others = {kb.resolve(other) for other in concept.alternative_codes} - {None}
+    return others.pop() if len(others) == 1 else None
+
+
 def builder_like(kb: KnowledgeBase, *, name: str | None = None) -> KnowledgeBaseBuilder:
     """A builder with the labels and the retired codes of a knowledge base, and no concepts."""
     builder = KnowledgeBaseBuilder(
@@ -78,6 +91,9 @@ def builder_like(kb: KnowledgeBase, *, name: str | None = None) -> KnowledgeBase
     )
     for other, code in kb.other_codes():
         builder.retire(other, code)
+    if kb.training_mentions is not None:
+        for concept in np.flatnonzero(kb.training_mentions):
+            builder.training_mentions[kb.code(concept)] = int(kb.training_mentions[concept])
     return builder
 
 

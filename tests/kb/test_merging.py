@@ -29,6 +29,21 @@ def test_names_are_added_by_any_code(builder):
     assert result.meta.name == kb.meta.name
 
 
+def test_concepts_meet_by_their_alternative_codes(builder):
+    kb = builder.build()
+    extra = [
+        Concept("N:1", ("coronary",), ("New",), alternative_codes=("T:1",)),
+        Concept("N:2", ("either",), ("New",), alternative_codes=("T:1", "T:2")),
+    ]
+    merged, report = merge(kb, extra, new_concepts=True)
+    assert (report.names, report.new) == (1, 1)
+    result = merged.build()
+    assert result["N:1"].code == "T:1"
+    assert result["T:1"].names == (*kb["T:1"].names, "coronary")
+    # What stands for two concepts is neither.
+    assert result["N:2"].code == "N:2"
+
+
 def test_codes_survive(builder):
     kb = builder.build()
     result = merge(kb, [])[0].build()
