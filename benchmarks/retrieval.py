@@ -1,11 +1,17 @@
-"""Recall and speed of candidate retrieval on gold mentions, from terminology names alone.
+"""Recall of candidates on public corpora: exact match, n-grams, bi-encoders and their ensemble.
 
-    python -m benchmarks.retrieval --data DIR [--json FILE]
+    python -m benchmarks.retrieval --data DIR [--model DIR]
 
-DIR holds ``corpora/ncbi-disease`` (PubTator) and ``kb/medic``; it defaults to the environment
-variable SPACY_BEL_DATA. Every mention of the NCBI Disease test set counts; a hit is any gold code
-among the k best, alternative codes resolved. Intervals: 1000 draws of documents, 95 %.
-Speed counts distinct mentions, from strings to ranked codes; set OMP_NUM_THREADS=1 for one thread.
+DIR as in benchmarks/retrieval_tasks.py; it defaults to the environment variable SPACY_BEL_DATA.
+Every gold mention counts, also those whose code the terminology does not have; a hit is any gold
+code among the k best, alternative codes resolved. Intervals: 1000 draws of documents, 95 %.
+
+Each retriever searches the names of the terminology alone, and then also the training mentions as
+further names: those of the training split where weights are fitted on the development split, those
+of both in the results. Bi-encoders: all-MiniLM-L6-v2 as it is (extra "default-model"), and what
+`bel train retriever` made of it with configs/retriever.cfg (--model), from terminologies alone. The
+ensemble takes the latter if it is there. Vectors of names are kept under SPACY_BEL_CACHE, so that a
+second run is quick.
 """
 
 from __future__ import annotations
@@ -14,106 +20,171 @@ import argparse
 import json
 import os
 import platform
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from spacy_bel.corpora.pubtator import read_pubtator
-from spacy_bel.evaluation.recall import gold_codes, rank_of_gold, recall_at_k
+from benchmarks.retrieval_tasks import TASKS, Task
+from spacy_bel.corpora.document import CorpusDocument
+from spacy_bel.evaluation.policies import Policies
+from spacy_bel.evaluation.retrieval import RetrievalEvaluation, evaluate_retriever
+from spacy_bel.expansion import expand
 from spacy_bel.kb import KnowledgeBase
-from spacy_bel.kb.readers import read
-from spacy_bel.kb.text import fold
-from spacy_bel.retriever.ngrams import NgramIndex
+from spacy_bel.kb.training_mentions import add_training_mentions
+from spacy_bel.mentions import GroupMapping
+from spacy_bel.retriever.dense import DenseRetriever
+from spacy_bel.retriever.ensemble import EnsembleIndex, EnsembleRetriever
+from spacy_bel.retriever.exact import ExactRetriever
+from spacy_bel.retriever.index import Retriever
+from spacy_bel.retriever.ngrams import NgramRetriever
 
 KS = (1, 5, 25)
-Search = Callable[[list[str]], list[list[str]]]  # mentions -> their codes, best first
+#: A mention without code counts, too: as one that is not found.
+POLICIES = Policies(composite="any", nil="count")
+#: Documents at the end of the training split that take the place of a development split.
+HELD_OUT = 12
 
 
-def exact(kb: KnowledgeBase) -> Search:
-    """Codes with an equal name, preferred names first."""
+class System(NamedTuple):
+    """A row of the table: a retriever, and whether queries are widened."""
 
-    def codes(mention: str) -> list[str]:
-        surface = fold(mention)
-        found = kb.find(mention)
-        return sorted(found, key=lambda code: (fold(kb.preferred_name(code)) != surface, code))
-
-    return lambda mentions: [codes(mention) for mention in mentions]
+    name: str
+    retriever: Retriever
+    expansion: bool = True
 
 
-def ngrams(kb: KnowledgeBase, **options: Any) -> Search:
-    """Codes by cosine of character n-grams."""
-    index = NgramIndex(kb, **options)
-    return lambda mentions: [
-        [code for code, _, _ in found] for found in index.search(mentions, k=max(KS))
+def systems(model: str | None) -> dict[str, list[System]]:
+    """What is compared, without ("") and with ("mentions") training mentions."""
+    scispacy = NgramRetriever(ngram_range=(3, 3), min_df=10, sublinear=False)
+    shared = [
+        System("exact match", ExactRetriever()),
+        System("n-grams", NgramRetriever()),
+        System("MiniLM", _dense(None)),
     ]
+    plain = [
+        System("TF-IDF as scispaCy's, no expansion", scispacy, expansion=False),
+        System("n-grams, no expansion", NgramRetriever(), expansion=False),
+    ]
+    if model:
+        shared.append(System("MiniLM trained on names", _dense(model)))
+    members = {"exact": ExactRetriever(), "ngrams": NgramRetriever(), "dense": _dense(model)}
+    shared.append(System("ensemble", EnsembleRetriever(members, fusion="weighted")))
+    return {"": [*plain, *shared], "mentions": shared}
 
 
-SYSTEMS: dict[str, Callable[[KnowledgeBase], Search]] = {
-    "exact match": exact,
-    "n-grams 2-4": ngrams,
-    "n-grams 3-3": lambda kb: ngrams(kb, ngram_range=(3, 3)),
-}
+def _dense(model: str | None) -> DenseRetriever:
+    return DenseRetriever(model, max_length=48, arithmetic="bfloat16")
 
 
-def measure(kb: KnowledgeBase, documents: list[list[tuple[str, set[str]]]], system: str) -> dict:
-    """Recall at each k, distinct mentions per second (best of three) and seconds to build."""
-    start = time.perf_counter()
-    search = SYSTEMS[system](kb)
-    build = time.perf_counter() - start
-    mentions = [mention for document in documents for mention, _ in document]
-    distinct = list(dict.fromkeys(map(fold, mentions)))
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        search(distinct)
-        seconds.append(time.perf_counter() - start)
-    found = iter(search(mentions))
-    ranks = [[rank_of_gold(next(found), gold) for _, gold in document] for document in documents]
-    recall = {f"recall@{k}": recall_at_k(ranks, k)._asdict() for k in KS}
-    return {
-        "system": system,
-        **recall,
-        "mentions_per_second": len(distinct) / min(seconds),
-        "build_seconds": build,
-    }
+def measure(task: Task, data: Path, choice: dict[str, list[System]]) -> Iterator[dict[str, Any]]:
+    """One row after another, each beside the n-grams on the same names."""
+    base = task.kb(data)
+    test = task.documents(data, "test")
+    train = task.documents(data, "train")
+    if "dev" in task.splits:
+        known, dev = train, task.documents(data, "dev")
+    else:
+        known, dev = train[:-HELD_OUT], train[-HELD_OUT:]
+    every = train if "dev" not in task.splits else [*train, *dev]
+    for key, rows in choice.items():
+        fitting = add_training_mentions(base, known) if key else base
+        searched = add_training_mentions(base, every) if key else base
+        baseline: RetrievalEvaluation | None = None
+        for system in rows:
+            retriever = system.retriever
+            if isinstance(retriever, EnsembleRetriever):
+                retriever = _fitted(retriever, fitting, dev, task)
+            index = retriever.build(searched, progress=True)
+            found = evaluate_retriever(
+                index,
+                test,
+                train=every,
+                abbreviations=system.expansion,
+                composites=system.expansion,
+                label_groups=task.label_groups,
+                unmapped_labels="all",
+                policies=POLICIES,
+                k=max(KS),
+            )
+            if system.name == "n-grams":
+                baseline = found
+            yield {
+                "system": system.name,
+                "names": "names + training mentions" if key else "names",
+                "retriever": repr(retriever),
+                **found.report(KS, baseline=baseline),
+            }
+
+
+def _fitted(
+    retriever: EnsembleRetriever, kb: KnowledgeBase, documents: list[CorpusDocument], task: Task
+) -> EnsembleRetriever:
+    """The ensemble with the weights that are best on development documents."""
+    mapping = GroupMapping(kb, task.label_groups or {}, "all")
+    queries, gold, masks = [], [], []
+    for document in documents:
+        annotations = document.annotations
+        expanded = expand(document.text, [(a.start, a.end) for a in annotations])
+        for annotation, alternatives in zip(annotations, expanded, strict=True):
+            codes = {kb.resolve(code) for part in annotation.codes for code in part} - {None}
+            if codes:
+                queries.append(alternatives)
+                gold.append(codes)
+                masks.append(kb.group_mask(mapping.groups(annotation.type) or ()))
+    index = retriever.build(kb, progress=True)
+    assert isinstance(index, EnsembleIndex)
+    return retriever.fitted(index, queries, gold, np.stack(masks))
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    """One table for a task."""
+    table = Table(title=title, title_justify="left")
+    columns = ("names", "system", *(f"recall@{k}" for k in KS), "@1 unseen", "of ceiling @25")
+    for column in columns:
+        table.add_column(column, justify="left" if column in columns[:2] else "right")
+    former = ""
+    for row in rows:
+        scores, unseen = row["scores"], row["per_subset"]["unseen mentions"]
+        cells = [
+            "{value:.1%} [{low:.1%}, {high:.1%}]".format(
+                **{part: scores[f"recall@{k}"][part] for part in ("value", "low", "high")}
+            )
+            for k in KS
+        ]
+        of_unseen = f"{unseen['recall@1']['value']:.1%}" if unseen["mentions"] else ""
+        reached = scores["recall@25"]["value"] / scores["ceiling"]["value"]
+        name = row["names"] if row["names"] != former else ""
+        table.add_row(name, row["system"], *cells, of_unseen, f"{reached:.1%}")
+        former = row["names"]
+    Console(width=150).print(table)
 
 
 def main() -> None:
-    """Measure every system and print a table."""
+    """Measure every task and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("SPACY_BEL_DATA"))
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--task", choices=[*TASKS], action="append", help="all if not given")
+    parser.add_argument("--model", help="MiniLM trained with configs/retriever.cfg")
+    parser.add_argument("--json", type=Path, help="also write all figures to this file")
     args = parser.parse_args()
     if args.data is None:
         parser.error("give --data DIR or set SPACY_BEL_DATA")
-    kb = read(args.data / "kb" / "medic" / "medic_06Jul2012.txt.gz", "medic").build()
-    corpus = args.data / "corpora" / "ncbi-disease" / "NCBItestset_corpus.txt"
-    documents = [
-        [(a.text, gold_codes(a.codes, kb.resolve)) for a in document.annotations]
-        for document in read_pubtator(corpus)
-    ]
-    results = [measure(kb, documents, system) for system in SYSTEMS]
-
-    mentions = sum(map(len, documents))
-    table = Table(title=f"NCBI Disease test, {mentions} gold mentions; MEDIC, {len(kb)} concepts")
-    for column in ("system", *(f"recall@{k}" for k in KS), "mentions/s", "build s"):
-        table.add_column(column, justify="left" if column == "system" else "right")
-    for result in results:
-        recalls = [result[f"recall@{k}"] for k in KS]
-        table.add_row(
-            result["system"],
-            *("{value:.1%} [{low:.1%}, {high:.1%}]".format(**recall) for recall in recalls),
-            f"{result['mentions_per_second']:,.0f}",
-            f"{result['build_seconds']:.1f}",
-        )
-    Console(width=120).print(table)
-    if args.json:
-        report = {"python": platform.python_version(), "results": results}
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    choice = systems(args.model)
+    report: dict[str, Any] = {"python": platform.python_version(), "tasks": {}}
+    for name in args.task or TASKS:
+        task = TASKS[name]
+        rows = list(measure(task, Path(args.data), choice))
+        scores = rows[0]["scores"]
+        ceiling = scores["ceiling"]["value"]
+        title = f"{task.title}, {scores['mentions']} gold mentions, ceiling {ceiling:.1%}"
+        show(title, rows)
+        report["tasks"][name] = rows
+        if args.json:
+            args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

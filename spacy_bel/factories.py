@@ -48,7 +48,13 @@ def make_dictionary(
     "bel_retriever",
     assigns=ASSIGNS,
     requires=REQUIRES,
-    default_config={**LINKING_DEFAULTS, "max_candidates": 25, "ngram_range": [2, 4]},
+    default_config={
+        **LINKING_DEFAULTS,
+        "max_candidates": 25,
+        "retriever": None,
+        "abbreviations": True,
+        "composites": True,
+    },
     default_score_weights=SCORE_WEIGHTS,
 )
 def make_retriever(
@@ -62,12 +68,14 @@ def make_retriever(
     max_candidates: int,
     store_kb: bool,
     scorer: Callable[..., Any] | None,
-    ngram_range: list[int],
+    retriever: Any,
+    abbreviations: bool,
+    composites: bool,
 ) -> Callable[..., Any]:
-    """Candidates by character n-grams of the mention and of all names."""
-    from .retriever.component import Retriever
+    """Candidates by likeness of the mention to the names of concepts."""
+    from .retriever.component import RetrieverPipe
 
-    return Retriever(
+    return RetrieverPipe(
         nlp,
         name,
         kb=kb,
@@ -78,7 +86,9 @@ def make_retriever(
         max_candidates=max_candidates,
         store_kb=store_kb,
         scorer=scorer,
-        ngram_range=(ngram_range[0], ngram_range[1]),
+        retriever=retriever,
+        abbreviations=abbreviations,
+        composites=composites,
     )
 
 

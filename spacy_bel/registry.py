@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from spacy_bel.kb.knowledge_base import KnowledgeBase
     from spacy_bel.longbel.models.base import LanguageModel
+    from spacy_bel.retriever.index import Retriever
 
 
 def make_linking_scorer(
@@ -158,3 +159,112 @@ def _load_causal_lm(path: str | Path, **settings: Any) -> LanguageModel:
     from spacy_bel.longbel.models.causal_lm import CausalLanguageModel
 
     return CausalLanguageModel.from_pretrained(path, **settings)
+
+
+# Retrievers are settings, from which `bel_retriever` makes its index when it is needed. Their
+# modules import heavy libraries, so each is imported when a config asks for it.
+
+
+def exact_retriever() -> Retriever:
+    """Retriever "spacy_bel.ExactRetriever.v1": names equal up to case and white space."""
+    from spacy_bel.retriever.exact import ExactRetriever
+
+    return ExactRetriever()
+
+
+def ngram_retriever(
+    ngram_range: tuple[int, int] = (2, 4),
+    analyzer: Literal["char_wb", "char"] = "char_wb",
+    min_df: int = 1,
+    max_features: int | None = None,
+    sublinear: bool = True,
+    char_side: Literal["none", "front", "back", "separate", "together"] = "none",
+    char_count: int = 16,
+) -> Retriever:
+    """Retriever "spacy_bel.NgramRetriever.v1": see `spacy_bel.retriever.ngrams.NgramRetriever`."""
+    from spacy_bel.retriever.ngrams import NgramRetriever
+
+    return NgramRetriever(
+        ngram_range=(ngram_range[0], ngram_range[1]),
+        analyzer=analyzer,
+        min_df=min_df,
+        max_features=max_features,
+        sublinear=sublinear,
+        char_side=char_side,
+        char_count=char_count,
+    )
+
+
+def dense_retriever(
+    model: str | None = None,
+    preset: str | None = None,
+    pooling: Literal["cls", "pooler", "mean", "mean_all"] | None = None,
+    normalize: bool | None = None,
+    max_length: int | None = None,
+    lower_case: bool | None = None,
+    index: Literal["exact", "int8", "faiss-flat", "faiss-hnsw", "faiss-ivfpq"] = "exact",
+    dtype: Literal["float16", "bfloat16"] = "float16",
+    arithmetic: Literal["float32", "bfloat16"] = "float32",
+    device: str | None = None,
+    directory: str | None = None,
+) -> Retriever:
+    """Retriever "spacy_bel.DenseRetriever.v1": a bi-encoder.
+
+    For the settings see `spacy_bel.retriever.dense.DenseRetriever`.
+    """
+    from spacy_bel.retriever.dense import DenseRetriever
+
+    return DenseRetriever(
+        model=model,
+        preset=preset,
+        pooling=pooling,
+        normalize=normalize,
+        max_length=max_length,
+        lower_case=lower_case,
+        index=index,
+        dtype=dtype,
+        arithmetic=arithmetic,
+        device=device,
+        directory=directory,
+    )
+
+
+def ensemble_retriever(
+    members: dict[str, Any],
+    fusion: Literal["rrf", "max", "weighted"] = "rrf",
+    weights: dict[str, float] | None = None,
+    rank_weights: dict[str, float] | None = None,
+    rank_constant: int = 60,
+    frequency_weight: float = 0.0,
+    depth: int | None = None,
+) -> Retriever:
+    """Retriever "spacy_bel.EnsembleRetriever.v1": several at once.
+
+    members: retrievers by name, each in a block of its own
+        (``[components.bel_retriever.retriever.members.ngrams]``).
+
+    For the other settings see `spacy_bel.retriever.ensemble.EnsembleRetriever`.
+    """
+    from spacy_bel.retriever.ensemble import EnsembleRetriever
+
+    return EnsembleRetriever(
+        members=members,
+        fusion=fusion,
+        weights=weights,
+        rank_weights=rank_weights,
+        rank_constant=rank_constant,
+        frequency_weight=frequency_weight,
+        depth=depth,
+    )
+
+
+def scispacy_retriever(
+    neighbours: int = 100, ef_search: int = 200, directory: str | None = None
+) -> Retriever:
+    """Retriever "spacy_bel.ScispacyRetriever.v1": scispaCy's candidate generator.
+
+    See `spacy_bel.retriever.scispacy.ScispacyRetriever`; needs the extra "scispacy".
+    """
+    from spacy_bel.retriever.scispacy import ScispacyRetriever
+
+    return ScispacyRetriever(neighbours=neighbours, ef_search=ef_search, directory=directory)

@@ -72,7 +72,7 @@ def evaluate(
     from spacy_bel.evaluation import Policies
     from spacy_bel.evaluation import evaluate as run
 
-    ks, policies = _ranks(",".join(k or ["1,5,25"])), Policies.parse(policy or ())
+    ks, policies = ranks(",".join(k or ["1,5,25"])), Policies.parse(policy or ())
     knowledge_base = None if kb is None else open_kb(kb)
 
     results = [
@@ -107,7 +107,7 @@ def evaluate(
     console.print(counts_text(report), markup=False, highlight=False)
 
 
-def _ranks(text: str) -> list[int]:
+def ranks(text: str) -> list[int]:
     """Ranks from "1,5,25"."""
     try:
         ks = sorted({int(part) for part in text.replace(",", " ").split()})

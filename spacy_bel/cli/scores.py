@@ -46,17 +46,21 @@ def counts_text(report: Mapping[str, Any]) -> str:
             f"{report['documents_missed']:,} documents have no predictions, "
             f"{report['documents_superfluous']:,} have no gold."
         )
+    return "\n".join([*lines, conditions_text(report)])
+
+
+def conditions_text(report: Mapping[str, Any]) -> str:
+    """By which policies mentions were counted, and where the intervals come from."""
     policies = report["policies"].items()
     stated = ", ".join(
         f"{name}={policy['choice']} ({policy['mentions']:,})" for name, policy in policies
     )
-    lines.append(f"Policies, and the gold mentions they concern: {stated}.")
     bootstrap = report["bootstrap"]
-    lines.append(
+    return (
+        f"Policies, and the gold mentions they concern: {stated}.\n"
         f"Below each figure: {bootstrap['level']:.0%} intervals, {bootstrap['replicates']:,} "
         f"draws of documents, seed {bootstrap['seed']}."
     )
-    return "\n".join(lines)
 
 
 def _percent(estimate: Mapping[str, float], signed: bool) -> Text:

@@ -55,6 +55,9 @@ def find_abbreviations(text: str, mentions: Sequence[tuple[int, int]] = ()) -> l
     for start, end in brackets(text):
         for abbreviation in _defined(context, start, end):
             found.setdefault((abbreviation.short, abbreviation.long.lower()), abbreviation)
+    for abbreviation in [part for whole in [*found.values()] for part in _hyphened(whole)]:
+        if all(short != abbreviation.short for short, _ in found):
+            found[abbreviation.short, abbreviation.long.lower()] = abbreviation
     for abbreviation in _implied(context, Replacer(found.values())):
         found.setdefault((abbreviation.short, abbreviation.long.lower()), abbreviation)
     return sorted(found.values(), key=lambda a: (a.start, a.long_start, a.long_end))
@@ -142,6 +145,18 @@ def _is_lower_case_short_form(context: Context, first: int, last: int, before: i
         and context.text[first:last].isalpha()
         and context.mention_before(last) == (first, last)
     )
+
+
+def _hyphened(whole: Abbreviation) -> Iterator[Abbreviation]:
+    """What the parts of a short form with a hyphen stand for.
+
+    Where HPT-JT is "hyperparathyroidism-jaw tumor", HPT is "hyperparathyroidism".
+    """
+    shorts, longs = whole.short.split("-"), whole.long.split("-")
+    if len(shorts) == len(longs) > 1:
+        for short, long in zip(shorts, longs, strict=True):
+            if is_short_form(short) and len(short) > 2 and long_form(short, long) == 0:
+                yield whole._replace(short=short, long=long)
 
 
 def _implied(context: Context, replace: Replacer) -> Iterator[Abbreviation]:

@@ -31,6 +31,8 @@ class KnowledgeBaseBuilder:
 
     entries, skipped, damage: what a reader says about reading: how many entries of the source it
         read, how many it left out, and what was wrong with those.
+    training_mentions: how often training documents mention the concept of a code, where their
+        mentions were added as names.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class KnowledgeBaseBuilder:
         self.entries = 0  # what a reader read, in the source's own units
         self.skipped = 0  # entries a reader left out
         self.damage: list[str] = []  # what was wrong with them, the first MAX_DAMAGE
+        self.training_mentions: Counter[str] = Counter()
         self._codes = Codes()
         self._names = PackedStrings()
         self._names_per_concept = array("q")
@@ -145,6 +148,12 @@ class KnowledgeBaseBuilder:
             "alternative_concepts": alternative_concepts,
             "concept_group_masks": masks,
         }
+        if self.training_mentions:
+            mentioned = np.zeros(len(codes), np.int32)
+            for code, count in self.training_mentions.items():
+                if code in codes:
+                    mentioned[codes[code]] = count
+            arrays["training_mentions"] = mentioned
         for column, strings in self._texts.items():
             arrays[f"{column}_text"], arrays[f"{column}_offsets"] = strings.packed(order)
         columns = storage.Columns(

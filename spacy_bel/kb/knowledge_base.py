@@ -58,6 +58,8 @@ class KnowledgeBase:
         together, its preferred name first.
     concept_group_masks: uint64, shape (concepts, ceil(groups / 64)); bit ``g % 64`` of word
         ``g // 64`` is set if the concept belongs to ``groups[g]``.
+    training_mentions: int32, how often training documents mention each concept; None unless their
+        mentions were added as names (`spacy_bel.kb.training_mentions`).
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class KnowledgeBase:
         self.alias_names: np.ndarray = arrays["alias_names"]
         self.alias_concepts: np.ndarray = arrays["alias_concepts"]
         self.concept_group_masks: np.ndarray = arrays["concept_group_masks"]
+        self.training_mentions: np.ndarray | None = arrays.get("training_mentions")
         # Lookups read single rows, engines go through whole arrays.
         self._rows = {name: ScatteredRows(array) for name, array in arrays.items()}
         self._codes, self._names = tries["codes"], tries["names"]
@@ -227,6 +230,10 @@ class KnowledgeBase:
     def name(self, name_id: int) -> str:
         """The string of a name id."""
         return self._names.restore_key(int(name_id))
+
+    def name_id(self, name: str) -> int:
+        """The id of a name, exactly as it is written; -1 if there is none."""
+        return int(self._names.get(clean(name), -1))
 
     def names(self) -> Iterator[str]:
         """All distinct names, in the order of their ids."""

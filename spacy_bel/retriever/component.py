@@ -11,20 +11,35 @@ import numpy as np
 from spacy.language import Language
 
 from ..candidates import Candidate
+from ..errors import ModelError
+from ..expansion import Query, expand
 from ..kb.reference import KBReference
 from ..linking_pipe import LinkingPipe, Links, MarkedDoc
-from .ngrams import NgramIndex
+from .index import CandidateIndex, Retriever
 
 #: Documents whose mentions are searched together, so that repeated mentions are searched once.
 _DOCS_AT_ONCE = 32
 
+RetrieverReference = Retriever | str | Path | None
 
-class Retriever(LinkingPipe):
-    """Ranks concepts by the cosine of character n-gram TF-IDF vectors, over all their names.
 
-    The search is exact; semantic groups are filtered before the best are chosen. Scores are
-    cosines, in [0, 1]. ngram_range: shortest and longest n-gram, within words. The other arguments
-    are those of `LinkingPipe`.
+class RetrieverPipe(LinkingPipe):
+    """Ranks concepts by how like their names are to the mention; candidates carry that name.
+
+    retriever: how names are compared, a `Retriever`; the directory of a bi-encoder; or None for
+        character n-grams. Scores are those of the retriever, times the weight of the query (see
+        `spacy_bel.expansion`); what scores below `threshold` is no link.
+    abbreviations: search for the long forms, too, that the document defines.
+    composites: search for the parts of composite mentions, too.
+
+    The other arguments are those of `LinkingPipe`. Semantic groups are filtered before the best are
+    chosen.
+
+    The index is made when it is first needed, or by `nlp.initialize`; do that before
+    ``nlp.pipe(n_process=…)``, where otherwise every process would make its own. It is saved and
+    loaded with the knowledge base, unless ``store_kb`` is false: then it is made again. A saved
+    index of another knowledge base, or of other settings than the config has, raises
+    FingerprintMismatchError; `build_index` replaces it.
     """
 
     def __init__(
@@ -33,24 +48,36 @@ class Retriever(LinkingPipe):
         name: str = "bel_retriever",
         *,
         kb: KBReference = None,
-        ngram_range: tuple[int, int] = (2, 4),
+        retriever: RetrieverReference = None,
+        abbreviations: bool = True,
+        composites: bool = True,
         max_candidates: int = 25,
         **settings: Any,
     ) -> None:
         super().__init__(nlp, name, kb=kb, max_candidates=max_candidates, **settings)
-        self.ngram_range = ngram_range
-        self._index: NgramIndex | None = None
-        self._index_directory: Path | None = None
+        self.retriever = resolve_retriever(retriever)
+        self.abbreviations = abbreviations
+        self.composites = composites
+        self._index: CandidateIndex | None = None
+        self._saved: Path | bytes | None = None
 
     @property
-    def index(self) -> NgramIndex:
-        """The index of all names, built or opened on first use."""
+    def index(self) -> CandidateIndex:
+        """The index of all names, opened or built on first use."""
         if self._index is None:
-            if self._index_directory is not None:
-                self._index = NgramIndex.from_disk(self._index_directory, self.kb)
+            if isinstance(self._saved, Path):
+                self._index = self.retriever.from_disk(self._saved, self.kb)
+            elif self._saved:
+                self._index = self.retriever.from_bytes(self._saved, self.kb)
+                self._saved = None
             else:
-                self._index = NgramIndex(self.kb, ngram_range=self.ngram_range)
+                self.build_index()
+        assert self._index is not None
         return self._index
+
+    def build_index(self) -> None:
+        """Index the names of the knowledge base, whatever index was loaded."""
+        self._index, self._saved = self.retriever.build(self.kb, progress=True), None
 
     def prepare(self) -> None:
         """Open knowledge base and index."""
@@ -60,26 +87,52 @@ class Retriever(LinkingPipe):
     def link(self, docs: Iterator[MarkedDoc]) -> Iterator[Links | Exception]:
         """Candidates of every mention, document by document."""
         while batch := list(islice(docs, _DOCS_AT_ONCE)):
-            found = iter(self._search(batch))
-            for marked in batch:
-                linkable = {mention.index for mention in self.linkable(marked.mentions)}
-                yield [next(found) if m.index in linkable else [] for m in marked.mentions]
+            try:
+                found = self._search(batch)
+            except Exception as error:
+                if len(batch) == 1:
+                    yield error
+                    continue
+                # One by one: that tells which document is at fault, and links the others.
+                for marked in batch:
+                    yield from self.link(iter([marked]))
+            else:
+                yield from found
 
-    def _search(self, batch: list[MarkedDoc]) -> Links:
-        mentions = [mention for marked in batch for mention in self.linkable(marked.mentions)]
-        if not mentions:
-            return []
-        masks = {groups: self.kb.group_mask(groups) for groups in {m.groups for m in mentions}}
-        rows = self.index.search(
-            [mention.span.text for mention in mentions],
-            np.stack([masks[mention.groups] for mention in mentions]),
-            self.max_candidates,
+    def _search(self, batch: list[MarkedDoc]) -> list[Links]:
+        linkable = [{m.index for m in self.linkable(marked.mentions)} for marked in batch]
+        queries: list[list[Query]] = []
+        groups: list[tuple[str, ...]] = []
+        for marked, wanted in zip(batch, linkable, strict=True):
+            expanded = expand(
+                marked.doc.text,
+                [(m.span.start_char, m.span.end_char) for m in marked.mentions],
+                abbreviations=self.abbreviations,
+                composites=self.composites,
+            )
+            for mention, alternatives in zip(marked.mentions, expanded, strict=True):
+                if mention.index in wanted:
+                    queries.append(alternatives)
+                    groups.append(mention.groups)
+        if not queries:
+            return [[[] for _ in marked.mentions] for marked in batch]
+        masks = {some: self.kb.group_mask(some) for some in set(groups)}
+        found = iter(
+            self.index.search_queries(
+                queries, np.stack([masks[some] for some in groups]), self.max_candidates
+            )
         )
-        return [[Candidate(*row) for row in candidates] for candidates in rows]
+        return [
+            [
+                [Candidate(*hit) for hit in next(found)] if mention.index in wanted else []
+                for mention in marked.mentions
+            ]
+            for marked, wanted in zip(batch, linkable, strict=True)
+        ]
 
     def _kb_changed(self) -> None:
         super()._kb_changed()
-        self._index = self._index_directory = None
+        self._index = self._saved = None
 
     def _disk_writers(self) -> dict[str, Callable[[Path], None]]:
         return {"index": self._index_to_disk}
@@ -87,14 +140,48 @@ class Retriever(LinkingPipe):
     def _disk_readers(self) -> dict[str, Callable[[Path], None]]:
         return {"index": self._index_from_disk}
 
+    def _bytes_writers(self) -> dict[str, Callable[[], Any]]:
+        return {"index": lambda: self.index.to_bytes() if self.store_kb else b""}
+
+    def _bytes_readers(self) -> dict[str, Callable[[Any], None]]:
+        return {"index": self._index_from_bytes}
+
     def _index_to_disk(self, path: Path) -> None:
-        if self.store_kb and self._index_directory != path.resolve():
+        if self.store_kb and self._saved != path.resolve():
             self.index.to_disk(path, force=path.exists())
 
     def _index_from_disk(self, path: Path) -> None:
         if path.is_dir():
-            self._index_directory = path.resolve()
-            self._index = None
+            self._index, self._saved = None, path.resolve()
+
+    def _index_from_bytes(self, data: Any) -> None:
+        if data:
+            self._index, self._saved = None, data
 
     def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "_index": None}
+        # Another process opens the same files; an index that is nowhere on disk goes as bytes.
+        saved = self._saved
+        if saved is None and self._index is not None:
+            saved = self._index.to_bytes()
+        return {**super()._state(), "_index": None, "_saved": saved}
+
+
+def resolve_retriever(reference: RetrieverReference) -> Retriever:
+    """The retriever that a setting names: itself, a bi-encoder's directory, n-grams for None.
+
+    Raises ModelError if it names none.
+    """
+    if isinstance(reference, Retriever):
+        return reference
+    if reference is None:
+        from .ngrams import NgramRetriever
+
+        return NgramRetriever()
+    if isinstance(reference, (str, Path)):
+        from .dense import DenseRetriever
+
+        return DenseRetriever(model=str(reference))
+    raise ModelError(
+        f"{reference!r} is no retriever: give the directory of a bi-encoder, or a block such as "
+        '{"@misc": "spacy_bel.NgramRetriever.v1"}, or nothing for character n-grams.'
+    )

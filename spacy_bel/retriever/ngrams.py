@@ -1,89 +1,67 @@
 """Exact search over character n-grams of all names of a knowledge base.
 
 Names and mentions become TF-IDF vectors of their character n-grams (Salton and Buckley 1988,
-doi 10.1016/0306-4573(88)90021-0), compared by cosine; every name is
-scored, nothing is approximated.
+doi 10.1016/0306-4573(88)90021-0), compared by their dot product; every name is scored, nothing is
+approximated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
 from spacy_bel.kb import storage
-from spacy_bel.kb.arrays import offsets, runs
 from spacy_bel.kb.knowledge_base import KnowledgeBase
-from spacy_bel.kb.text import fold
+from spacy_bel.retriever.distinct import search_keys
+from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Retriever
+from spacy_bel.retriever.name_table import Allowed, NameTable
+from spacy_bel.retriever.ngram_vectors import CharSide, NgramOptions, NgramVectors
+from spacy_bel.retriever.postings import Postings
 
 _KIND = "n-gram index"
-# Weights are float32: scores that agree in six decimals count as equal.
-_DECIMALS = 6
-# Scores at which the search for the best names starts; lower ones only where these find too few.
-_FLOORS = (0.4, 0.2, 0.1, 0.0)
-_CACHED_MASKS = 64
+_REBUILD = "build it again with NgramIndex(kb)"
+# Scores at which the search for the best names starts; lower ones where these find too few.
+_FLOORS = (0.2, 0.1, 0.0)
+_NAMES_PER_CONCEPT = 4
+_AT_ONCE = 256
 
 
-class NgramIndex:
+class NgramIndex(CandidateIndex):
     """Finds the concepts whose names share most n-grams with a mention.
 
     kb: the knowledge base to search.
-    ngram_range: shortest and longest n-gram, in characters.
-    analyzer: "char_wb" for n-grams within words, "char" also across them.
-    min_df: drop n-grams of fewer names than this.
-    max_features: keep only so many of the most frequent n-grams.
-    sublinear: count repeated n-grams logarithmically.
+    options: those of `NgramOptions`; n-grams within words of two to four characters by default.
+
+    Scores are in [0, 1]: cosines, or with ``char_side`` "separate" the mean of two cosines, or
+    with "together" a dot product of vectors that may be shorter than 1.
     """
 
-    def __init__(
-        self,
-        kb: KnowledgeBase,
-        *,
-        ngram_range: tuple[int, int] = (2, 4),
-        analyzer: Literal["char_wb", "char"] = "char_wb",
-        min_df: int = 1,
-        max_features: int | None = None,
-        sublinear: bool = True,
-    ) -> None:
-        options: dict[str, Any] = {
-            "ngram_range": list(ngram_range),
-            "analyzer": analyzer,
-            "min_df": min_df,
-            "max_features": max_features,
-            "sublinear": sublinear,
-        }
-        vectorizer = _vectorizer(options)
+    def __init__(self, kb: KnowledgeBase, **options: Any) -> None:
+        chosen = NgramOptions(**options)
+        strings = kb.folded_names()
         try:
-            weights = vectorizer.fit_transform(kb.folded_names()).T.tocsr()
+            vectors = NgramVectors.fit(chosen, strings)
         except ValueError as error:
             raise KnowledgeBaseError(
                 f"No n-gram of the names of {kb.meta.name!r} is left ({error}): "
                 "lower min_df or use shorter n-grams."
             ) from error
-        weights.sort_indices()
-        ngrams = "\n".join(vectorizer.get_feature_names_out())
-        row_offsets, rows = _rows_by_folded_name(kb)
         arrays = {
-            "ngrams_text": np.frombuffer(ngrams.encode("utf-8"), np.uint8),
-            "idf": vectorizer.idf_.astype(np.float64),
-            "weight_offsets": weights.indptr.astype(np.int64),
-            "weight_names": weights.indices.astype(np.int32),
-            "weights": weights.data,
-            "row_offsets": row_offsets,
-            "rows": rows,
-            "code_ranks": np.argsort(np.argsort(list(kb))).astype(np.int32),
+            **vectors.arrays(),
+            **Postings.from_vectors(vectors(strings)).arrays,
+            **NameTable(kb).arrays,
         }
         columns = storage.Columns(arrays, {})
         files = storage.describe(columns)
         meta = {
             "format_version": storage.FORMAT_VERSION,
             "kind": _KIND,
-            "options": options,
+            "options": asdict(chosen),
             "kb_name": kb.meta.name,
             "kb_fingerprint": kb.fingerprint,
             "files": files,
@@ -97,62 +75,63 @@ class NgramIndex:
         if meta["kb_fingerprint"] != kb.fingerprint:
             raise FingerprintMismatchError(
                 f"The {_KIND} was made from another knowledge base ({meta['kb_name']!r}) than "
-                f"{kb.meta.name!r} ({kb.release}): build it again with NgramIndex(kb)."
+                f"{kb.meta.name!r} ({kb.release}): {_REBUILD}."
             )
-        arrays = columns.arrays
+        # Plain views of mapped files: a memmap object costs microseconds each time it is indexed.
+        arrays = {name: np.asarray(array) for name, array in columns.arrays.items()}
         self.kb = kb
-        self.options: Mapping[str, Any] = meta["options"]
         self._meta, self._columns = meta, columns
-        self._allowed_by_mask: dict[bytes, _Allowed | None] = {}
-        ngrams = arrays["ngrams_text"].tobytes().decode("utf-8").split("\n")
-        self._vectorizer = _vectorizer(meta["options"], vocabulary=ngrams)
-        self._vectorizer.idf_ = np.asarray(arrays["idf"])
-        self._row_offsets, self._rows = arrays["row_offsets"], arrays["rows"]
-        self._code_ranks = arrays["code_ranks"]
-        # One row per n-gram, so that a mention touches only the names that share n-grams with it.
-        self._weights = sp.csr_matrix(
-            (arrays["weights"], arrays["weight_names"], arrays["weight_offsets"]),
-            shape=(len(ngrams), len(self._row_offsets) - 1),
-            copy=False,
-        )
+        try:
+            self.options = NgramOptions(**meta["options"])
+            self._vectors = NgramVectors.from_arrays(self.options, arrays)
+            self.names = NameTable(kb, arrays={name: arrays[name] for name in NameTable.COLUMNS})
+            self._postings = Postings(arrays, len(self.names))
+        except (KeyError, TypeError) as error:
+            raise KnowledgeBaseError(
+                f"The {_KIND} was written by another version of spacy-bel (it lacks or has too "
+                f"much: {error}): {_REBUILD}."
+            ) from error
 
     def __len__(self) -> int:
         """Number of distinct folded names."""
-        return self._weights.shape[1]
+        return len(self.names)
 
     def search(
         self, mentions: Sequence[str], group_masks: np.ndarray | None = None, k: int = 25
-    ) -> list[list[tuple[str, str, float]]]:
-        """The k best concepts of each mention as (code, name, cosine), best first.
+    ) -> list[list[Hit]]:
+        """The k best concepts of each mention as (code, name, score), best first.
 
-        group_masks: uint64, shape (mentions, words), from ``KnowledgeBase.group_mask``; concepts
-            outside the groups of a mention are left out before the best are chosen.
-
-        A mention gets fewer than k concepts if no more share an n-gram with it. Ties are broken by
-        exact surface match, preferred name, then code; the result for a mention does not depend on
-        the other mentions.
+        As in `CandidateIndex.search`; concepts that share no n-gram with a mention are not found.
         """
-        if group_masks is not None and len(group_masks) != len(mentions):
-            raise ValueError(f"{len(mentions)} mentions need as many rows of group_masks.")
-        if k < 1:
-            raise ValueError(f"k is {k}: ask for at least one concept.")
-        if not len(mentions):
-            return []
-        folded = [fold(mention) for mention in mentions]
-        masks = (
-            [b""] * len(folded) if group_masks is None else [row.tobytes() for row in group_masks]
-        )
-        distinct = dict.fromkeys(zip(folded, masks, strict=True))
-        surfaces = list(dict.fromkeys(folded))
-        vectors = self._vectorizer.transform(surfaces)
-        row_of = {surface: row for row, surface in enumerate(surfaces)}
-        found = {}
-        for surface, mask in distinct:
-            allowed = self._allowed(mask) if mask else None
-            start, end = vectors.indptr[row_of[surface] : row_of[surface] + 2]
-            ngrams, weights = vectors.indices[start:end], vectors.data[start:end]
-            found[surface, mask] = self._search_one(surface, ngrams, weights, allowed, k)
-        return [list(found[key]) for key in zip(folded, masks, strict=True)]
+        keys = search_keys(mentions, group_masks, k)
+        distinct = list(dict.fromkeys(keys))
+        found: dict[tuple[str, bytes], list[Hit]] = {}
+        for start in range(0, len(distinct), _AT_ONCE):
+            block = distinct[start : start + _AT_ONCE]
+            found.update(zip(block, self._search(block, k), strict=True))
+        return [list(found[key]) for key in keys]
+
+    def _search(self, keys: Sequence[tuple[str, bytes]], k: int) -> list[list[Hit]]:
+        surfaces = [surface for surface, _ in keys]
+        allowed = [self.names.allowed(mask) if mask else None for _, mask in keys]
+        vectors = self._vectors(surfaces)
+        found: list[list[Hit]] = [[] for _ in keys]
+        todo, wanted = list(range(len(keys))), _NAMES_PER_CONCEPT * k
+        while todo:
+            best = [
+                _best_names(scores, allowed[row], wanted)
+                for row, scores in zip(todo, self._postings.scores(vectors[todo]), strict=True)
+            ]
+            results = self.names.ranked_together(
+                [surfaces[row] for row in todo], best, [allowed[row] for row in todo], k
+            )
+            again = []
+            for row, (names, _), hits in zip(todo, best, results, strict=True):
+                found[row] = hits
+                if len(hits) < k and len(names) >= wanted:  # too many names of the same concepts
+                    again.append(row)
+            todo, wanted = again, 4 * wanted
+        return found
 
     def to_disk(self, path: str | Path, *, force: bool = False) -> None:
         """Write a directory of plain arrays; ``force`` replaces an index that is there."""
@@ -182,115 +161,65 @@ class NgramIndex:
         index._attach(kb, *storage.from_bytes(data))
         return index
 
-    def _search_one(
-        self,
-        surface: str,
-        ngrams: np.ndarray,
-        weights: np.ndarray,
-        allowed: _Allowed | None,
-        k: int,
-    ) -> list[tuple[str, str, float]]:
-        if not len(ngrams):
-            return []
-        scores = self._weights[ngrams].T @ weights  # one per folded name
+
+def _best_names(
+    scores: np.ndarray, allowed: Allowed | None, wanted: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """At least so many of the best names and all their ties, or all that score above 0.
+
+    scores: one per name. Returns ids of names, and their scores rounded to ``DECIMALS``.
+    """
+    names = np.zeros(0, np.int64)
+    for floor in _FLOORS:
+        names = np.flatnonzero(scores > np.float32(floor))
         if allowed is not None:
-            scores *= allowed.names
-        names, name_scores, rows = self._best_names(scores, allowed, k)
-        kb = self.kb
-        concepts = kb.alias_concepts[rows]
-        order = np.lexsort(
-            (
-                rows,  # among equal names of a concept the earlier one
-                self._code_ranks[concepts],
-                ~kb.is_preferred(rows),
-                names != kb.folded_id(surface),
-                -name_scores,
-            )
+            names = names[allowed.names[names]]
+        if len(names) > wanted:
+            # Compared after rounding, or a tie could be cut in two.
+            rounded = scores[names].astype(np.float64).round(DECIMALS)
+            last = np.partition(rounded, -wanted)[-wanted]
+            if last > floor:
+                kept = rounded >= last
+                return names[kept], rounded[kept]
+    rounded = scores[names].astype(np.float64).round(DECIMALS)
+    return names[rounded > 0], rounded[rounded > 0]
+
+
+@dataclass(frozen=True)
+class NgramRetriever(NgramOptions, Retriever):
+    """Character n-grams; the settings are those of `NgramOptions`."""
+
+    @classmethod
+    def published(cls, char_side: CharSide = "none", char_count: int = 16) -> NgramRetriever:
+        """The settings of Sanz-Cruzado and Lever, BioNLP 2025; they tuned side and count."""
+        return cls(
+            ngram_range=(3, 3),
+            analyzer="char",
+            min_df=50,
+            max_features=50_000,
+            sublinear=False,
+            char_side=char_side,
+            char_count=char_count,
         )
-        _, first = np.unique(concepts[order], return_index=True)
-        best = order[np.sort(first)[:k]]
-        return [
-            (kb.code(concepts[i]), kb.name(kb.alias_names[rows[i]]), float(name_scores[i]))
-            for i in best
-        ]
 
-    def _best_names(
-        self, scores: np.ndarray, allowed: _Allowed | None, k: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Names that hold the k best concepts and all their ties, one entry per (name, concept).
+    def build(self, kb: KnowledgeBase, *, progress: bool = False) -> NgramIndex:
+        """Index all names; it takes seconds per 100,000 names, no progress is shown."""
+        return NgramIndex(kb, **asdict(self))
 
-        Returns folded name ids, rounded scores and rows of ``alias_concepts``.
-        """
-        entries = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int32)
-        for floor in _FLOORS:
-            # Everything is compared after rounding, or a tie could be cut in two.
-            names = np.flatnonzero(scores > floor - 10.0**-_DECIMALS)
-            values = scores[names].astype(np.float64).round(_DECIMALS)
-            names, values = names[values > floor], values[values > floor]
-            wanted = 4 * k  # several names of a concept may be among the best
-            while len(names):
-                chosen = slice(None)
-                if wanted < len(names):
-                    chosen = values >= np.partition(values, -wanted)[-wanted]
-                entries = self._entries(names[chosen], values[chosen], allowed)
-                if len(np.unique(self.kb.alias_concepts[entries[2]])) >= k:
-                    return entries
-                if wanted >= len(names):
-                    break
-                wanted *= 4
-        return entries
+    def from_disk(self, path: str | Path, kb: KnowledgeBase) -> NgramIndex:
+        """Open what ``NgramIndex.to_disk`` wrote."""
+        return self._checked(NgramIndex.from_disk(path, kb))
 
-    def _entries(
-        self, names: np.ndarray, values: np.ndarray, allowed: _Allowed | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        starts = self._row_offsets[names]
-        counts = self._row_offsets[names + 1] - starts
-        rows = self._rows[runs(starts, counts)]
-        names, values = np.repeat(names, counts), np.repeat(values, counts)
-        if allowed is None:
-            return names, values, rows
-        kept = allowed.concepts[self.kb.alias_concepts[rows]]
-        return names[kept], values[kept], rows[kept]
+    def from_bytes(self, data: bytes, kb: KnowledgeBase) -> NgramIndex:
+        """Read what ``NgramIndex.to_bytes`` gave."""
+        return self._checked(NgramIndex.from_bytes(data, kb))
 
-    def _allowed(self, mask: bytes) -> _Allowed | None:
-        """What a row of group bits lets through, None for everything."""
-        if mask not in self._allowed_by_mask:
-            groups = np.frombuffer(mask, np.uint64)
-            concepts = (self.kb.concept_group_masks & groups).any(axis=1)
-            of_rows = concepts[self.kb.alias_concepts[self._rows]]
-            names = np.logical_or.reduceat(of_rows, self._row_offsets[:-1])
-            if len(self._allowed_by_mask) >= _CACHED_MASKS:
-                self._allowed_by_mask.clear()
-            self._allowed_by_mask[mask] = None if concepts.all() else _Allowed(names, concepts)
-        return self._allowed_by_mask[mask]
-
-
-class _Allowed(NamedTuple):
-    """names: bool per folded name; concepts: bool per concept."""
-
-    names: np.ndarray
-    concepts: np.ndarray
-
-
-def _vectorizer(
-    options: Mapping[str, Any], vocabulary: Sequence[str] | None = None
-) -> TfidfVectorizer:
-    return TfidfVectorizer(
-        analyzer=options["analyzer"],
-        ngram_range=tuple(options["ngram_range"]),
-        min_df=options["min_df"] if vocabulary is None else 1,
-        max_features=options["max_features"] if vocabulary is None else None,
-        sublinear_tf=options["sublinear"],
-        vocabulary=vocabulary,
-        lowercase=False,  # names and mentions are folded before
-        dtype=np.float32,
-    )
-
-
-def _rows_by_folded_name(kb: KnowledgeBase) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets per folded name, and for each of its concepts the first row of an alias so folded."""
-    folded = kb.folded_ids()[kb.alias_names].astype(np.int64)
-    pairs = folded * len(kb) + kb.alias_concepts
-    pairs, rows = np.unique(pairs, return_index=True)
-    counts = np.bincount(pairs // len(kb), minlength=int(folded.max()) + 1)
-    return offsets(counts), rows.astype(np.int32)
+    def _checked(self, index: NgramIndex) -> NgramIndex:
+        for field in fields(NgramOptions):
+            stored, wanted = getattr(index.options, field.name), getattr(self, field.name)
+            if stored != wanted:
+                raise FingerprintMismatchError(
+                    f"The {_KIND} was made with {field.name}={stored!r}, not {wanted!r}: "
+                    f"{_REBUILD}, or use its settings."
+                )
+        return index

@@ -230,3 +230,14 @@ def test_large_and_hostile_documents():
         assert find_abbreviations(text, [(0, 5), (0, len(text))]) == find_abbreviations(text)
     text = "ataxia telangiectasia (AT)"
     assert expand_abbreviations("AT " * 5000, find_abbreviations(text)) is None
+
+
+def test_parts_of_a_hyphenated_short_form():
+    text = (
+        "The hyperparathyroidism-jaw tumor syndrome (HPT-JT) differs from primary HPT in families."
+    )
+    found = find_abbreviations(text, [(4, 42), (44, 50), (65, 76)])
+    assert expand_abbreviations("primary HPT", found) == "primary hyperparathyroidism"
+    # A definition of its own comes first.
+    text += " Hydroxyproline turnover (HPT) is normal."
+    assert expand_abbreviations("HPT", find_abbreviations(text)) == "Hydroxyproline turnover"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
 from spacy_bel.kb import Concept, KnowledgeBase, KnowledgeBaseBuilder
 from spacy_bel.kb.text import fold
-from spacy_bel.retriever.ngrams import NgramIndex
+from spacy_bel.retriever import ngrams, postings
+from spacy_bel.retriever.ngrams import NgramIndex, NgramRetriever
 
 WORDS = [
     *("heart", "attack", "failure", "renal", "cardiac", "acute", "chronic"),
@@ -132,6 +135,27 @@ def test_a_result_depends_on_no_other_mention(index, mentions):
     assert index.search(mentions, k=9) == [index.search([m], k=9)[0] for m in mentions]
 
 
+def test_many_mentions_are_searched_in_portions(kb, index, monkeypatch):
+    masks = np.stack([kb.group_mask(["A", "B", "C"][i % 3 :]) for i in range(len(MENTIONS))])
+    expected = index.search(MENTIONS, masks)
+    monkeypatch.setattr(ngrams, "_AT_ONCE", 2)
+    assert index.search(MENTIONS, masks) == expected
+
+
+def test_another_scipy_gives_the_same(kb, index, monkeypatch):
+    masks = np.tile(kb.group_mask(["B"]), (len(MENTIONS), 1))
+    expected = index.search(MENTIONS), index.search(MENTIONS, masks, k=3)
+    monkeypatch.setattr(postings, "csc_matvec", None)
+    assert (index.search(MENTIONS), index.search(MENTIONS, masks, k=3)) == expected
+
+
+def test_threads_may_search_one_index(index):
+    parts = [MENTIONS[i:] + MENTIONS[:i] for i in range(len(MENTIONS))] * 3
+    expected = [index.search(part) for part in parts]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(index.search, parts)) == expected
+
+
 def test_the_order_of_building_does_not_matter(kb):
     rows = [(code, kb[code].names, kb[code].groups) for code in kb]
     again = NgramIndex(make_kb(rows[::-1]))
@@ -236,3 +260,138 @@ def test_damaged_and_foreign_directories(kb, tmp_path):
     (tmp_path / "index" / "weights.npy").write_bytes(b"")
     with pytest.raises(KnowledgeBaseError, match=r"weights\.npy"):
         NgramIndex.from_disk(tmp_path / "index", kb)
+
+
+def ends_reference(kb, mention, char_side, char_count, ngram_range):
+    """Vectors of the ends of names as published, multiplied out; scores brought to 0 to 1."""
+    half = char_count // 2
+    cut = {
+        "none": [lambda s: s],
+        "front": [lambda s: s[:char_count]],
+        "back": [lambda s: s[-char_count:]],
+        "separate": [lambda s: s[:half], lambda s: s[-half:]],
+        "together": [lambda s: s[:half], lambda s: s[-half:]],
+    }[char_side]
+    rows = [(code, name) for code in kb for name in kb[code].names]
+    forms = sorted({fold(name) for _, name in rows})
+
+    def fitted(strings):
+        return TfidfVectorizer(analyzer="char", ngram_range=ngram_range).fit(strings)
+
+    if char_side == "together":
+        shared = fitted([part(form) for part in cut for form in forms])
+        names = sum(shared.transform(map(part, forms)).toarray() for part in cut)
+        query = sum(shared.transform([part(fold(mention))]).toarray()[0] for part in cut)
+        cosines = names @ query / 4
+    else:
+        cosines = np.zeros(len(forms))
+        for part in cut:
+            one = fitted([part(form) for form in forms])
+            names = one.transform(map(part, forms)).toarray()
+            cosines += names @ one.transform([part(fold(mention))]).toarray()[0] / len(cut)
+    scores = dict(zip(forms, cosines, strict=True))
+    best = {}
+    for code, name in rows:
+        score = round(scores[fold(name)], 6)
+        if score > 0:
+            best[code] = max(score, best.get(code, 0))
+    return best
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.text("abc d", min_size=3, max_size=9), min_size=1, max_size=3),
+        min_size=2,
+        max_size=7,
+    ),
+    st.text("abc d", max_size=12),
+    st.sampled_from(["none", "front", "back", "separate", "together"]),
+    st.integers(4, 8),
+    st.sampled_from([(1, 1), (1, 2), (2, 2)]),
+)
+def test_ends_of_names_are_compared_as_published(names, mention, side, count, ngram_range):
+    options = {"ngram_range": ngram_range, "analyzer": "char", "sublinear": False}
+    try:
+        kb = make_kb([(f"C{i}", of_concept, ["g"]) for i, of_concept in enumerate(names)])
+        index = NgramIndex(kb, char_side=side, char_count=count, **options)
+    except KnowledgeBaseError:  # nothing but whitespace, or no n-gram left
+        return
+    expected = ends_reference(kb, mention, side, count, ngram_range)
+    (found,) = index.search([mention], k=len(kb))
+    # A score of half a millionth may be rounded to nothing.
+    missing = expected.keys() - {code for code, *_ in found}
+    assert all(expected[code] <= 2e-6 for code in missing)
+    for code, _, score in found:
+        assert 0 < score <= 1 and score == pytest.approx(expected[code], abs=2e-6)
+    assert [s for *_, s in found] == sorted((s for *_, s in found), reverse=True)
+
+
+def test_the_published_settings():
+    assert NgramRetriever.published("separate", 12) == NgramRetriever(
+        ngram_range=(3, 3),
+        analyzer="char",
+        min_df=50,
+        max_features=50_000,
+        sublinear=False,
+        char_side="separate",
+        char_count=12,
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ngram_range": (3, 2)}, "ngram_range"),
+        ({"ngram_range": (0, 2)}, "ngram_range"),
+        ({"analyzer": "word"}, "analyzer"),
+        ({"min_df": 0}, "at least 1"),
+        ({"max_features": 0}, "at least 1"),
+        ({"char_side": "middle"}, "char_side"),
+        ({"char_side": "front", "char_count": 0}, "char_count"),
+        ({"char_side": "separate", "char_count": 1}, "char_count"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        NgramRetriever(**settings)
+
+
+@pytest.mark.parametrize("side", ["none", "separate", "together"])
+def test_retrievers(kb, tmp_path, side):
+    retriever = NgramRetriever(ngram_range=[2, 3], char_side=side, char_count=8)
+    assert pickle.loads(pickle.dumps(retriever)) == retriever
+    index = retriever.build(kb)
+    found = index.search(MENTIONS)
+    index.to_disk(tmp_path / "index")
+    assert retriever.from_disk(tmp_path / "index", kb).search(MENTIONS) == found
+    assert retriever.from_bytes(index.to_bytes(), kb).search(MENTIONS) == found
+    with pytest.raises(FingerprintMismatchError, match=r"char_count=8, not 16"):
+        NgramRetriever(ngram_range=(2, 3), char_side=side).from_disk(tmp_path / "index", kb)
+
+
+def test_indexes_of_other_versions(kb):
+    from spacy_bel.kb import storage
+
+    index = NgramIndex(kb)
+    meta, columns = storage.from_bytes(index.to_bytes())
+    del columns.arrays["row_ranks"]
+    meta["files"] = storage.describe(columns)
+    meta["fingerprint"] = storage.fingerprint(meta["files"], [])
+    with pytest.raises(KnowledgeBaseError, match="another version"):
+        NgramIndex.from_bytes(storage.to_bytes(meta, columns), kb)
+
+
+def test_many_names_of_few_concepts():
+    """The best names all belong to one concept; others follow far behind."""
+    rows = [(f"C{i}", [f"cell {i}"], ["gh"[i % 2]]) for i in range(9)]
+    rows.append(("MANY", [f"blood cell count {i:03}" for i in range(400)], ["g"]))
+    kb = make_kb(rows)
+    for k in (1, 2, 5, 10):
+        (found,) = NgramIndex(kb).search(["blood cell count"], k=k)
+        assert_same(found, brute_force(kb, ["blood cell count"], k)[0])
+        assert len(found) == k and found[0][0] == "MANY"
+    for groups in (["g"], ["h"]):
+        (found,) = NgramIndex(kb).search(["blood cell count"], kb.group_mask(groups)[None], k=4)
+        assert_same(found, brute_force(kb, ["blood cell count"], 4, groups)[0])
+        assert len(found) == 4
