@@ -32,15 +32,14 @@ from benchmarks.retrieval_tasks import TASKS, Task
 from spacy_bel.corpora.document import CorpusDocument
 from spacy_bel.evaluation.policies import Policies
 from spacy_bel.evaluation.retrieval import RetrievalEvaluation, evaluate_retriever
-from spacy_bel.expansion import expand
 from spacy_bel.kb import KnowledgeBase
 from spacy_bel.kb.training_mentions import add_training_mentions
-from spacy_bel.mentions import GroupMapping
 from spacy_bel.retriever.dense import DenseRetriever
 from spacy_bel.retriever.ensemble import EnsembleIndex, EnsembleRetriever
 from spacy_bel.retriever.exact import ExactRetriever
 from spacy_bel.retriever.index import Retriever
 from spacy_bel.retriever.ngrams import NgramRetriever
+from spacy_bel.retriever.training.mentions import development_mentions
 
 KS = (1, 5, 25)
 #: A mention without code counts, too: as one that is not found.
@@ -124,20 +123,15 @@ def _fitted(
     retriever: EnsembleRetriever, kb: KnowledgeBase, documents: list[CorpusDocument], task: Task
 ) -> EnsembleRetriever:
     """The ensemble with the weights that are best on development documents."""
-    mapping = GroupMapping(kb, task.label_groups or {}, "all")
-    queries, gold, masks = [], [], []
-    for document in documents:
-        annotations = document.annotations
-        expanded = expand(document.text, [(a.start, a.end) for a in annotations])
-        for annotation, alternatives in zip(annotations, expanded, strict=True):
-            codes = {kb.resolve(code) for part in annotation.codes for code in part} - {None}
-            if codes:
-                queries.append(alternatives)
-                gold.append(codes)
-                masks.append(kb.group_mask(mapping.groups(annotation.type) or ()))
+    mentions = list(development_mentions(kb, documents, task.label_groups))
     index = retriever.build(kb, progress=True)
     assert isinstance(index, EnsembleIndex)
-    return retriever.fitted(index, queries, gold, np.stack(masks))
+    return retriever.fitted(
+        index,
+        [mention.queries for mention in mentions],
+        [mention.gold for mention in mentions],
+        np.stack([mention.group_mask for mention in mentions]),
+    )
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:

@@ -32,6 +32,22 @@ class ModelError(BelError, ValueError):
     """A model directory that cannot be used for linking."""
 
 
+class SettingsError(BelError, ValueError):
+    """A setting of a retriever or of a training run that cannot be used; the message says why."""
+
+
+class TrainingError(BelError, OSError):
+    """A training run that must not begin, or cannot go on, because of what is on disk."""
+
+
+class NoSpaceError(BelError, OSError):
+    """The disk is full; what was computed is kept."""
+
+
+class FootprintError(BelError, RuntimeError):
+    """A process in which an index was measured came to no end."""
+
+
 class MissingExtraError(BelError, ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
 

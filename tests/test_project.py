@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -33,10 +34,30 @@ def test_spacy_reads_it():
 def test_scripts_are_there():
     for command in COMMANDS.values():
         for line in command["script"]:
-            for script in re.findall(r"scripts/\w+\.py", line):
+            for script in re.findall(r"(?:scripts|benchmarks)/\w+\.py", line):
                 assert (ROOT / script).is_file(), script
+            for module in re.findall(r"-m (benchmarks\.\w+)", line):
+                assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
     for steps in CONFIG["workflows"].values():
         assert set(steps) <= set(COMMANDS)
+
+
+def test_training_a_retriever_reads_what_other_commands_make():
+    from spacy.cli._util import parse_config_overrides
+
+    from spacy_bel.retriever.training.config import RetrieverTrainingConfig
+
+    command = COMMANDS["train-retriever"]
+    arguments = shlex.split(fill(command["script"][0]))
+    after = arguments.index("--output") + 2
+    # Values for names that the config does not have would raise ReadError.
+    config = RetrieverTrainingConfig.from_file(
+        ROOT / "configs" / "retriever.cfg", parse_config_overrides(arguments[after:])
+    )
+    kbs = {section.kb for section in (*config.names.values(), *config.development.values())}
+    corpora = {section.corpus for section in config.development.values()}
+    assert kbs | corpora <= set(command["deps"])
+    assert kbs <= {path for other in COMMANDS.values() for path in other.get("outputs", [])}
 
 
 def test_what_commands_read_from_downloads_is_listed_as_asset():

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spacy_bel.cli.console import reports_errors, say
+from spacy_bel.cli.mention_options import (
+    KB,
+    Abbreviations,
+    Composites,
+    CorpusFormat,
+    LabelGroups,
+    Labels,
+    TrainingMentions,
+    Unmapped,
+    UnmappedLabels,
+    open_searched,
+    parse_label_groups,
+)
+from spacy_bel.cli.retrievers import Named, chosen_retrievers
 
 if TYPE_CHECKING:
     from spacy_bel.corpora.document import CorpusDocument
@@ -17,28 +30,12 @@ if TYPE_CHECKING:
     from spacy_bel.retriever.index import Retriever
 
 
-class Named(str, Enum):
-    """Retrievers that need no config."""
-
-    exact = "exact"
-    ngrams = "ngrams"
-    dense = "dense"
-
-
-class Unmapped(str, Enum):
-    """What to do with mentions whose label is no semantic group."""
-
-    error = "error"
-    all = "all"
-    skip = "skip"
-
-
 @reports_errors
 def evaluate_retriever(
     corpus: Annotated[
         str, typer.Argument(metavar="CORPUS", help="Annotated corpus: a file or a directory.")
     ],
-    kb: Annotated[str, typer.Option(metavar="DIR", help='Knowledge base to search, or "default".')],
+    kb: KB,
     config: Annotated[
         list[Path] | None,
         typer.Option(help="Config of a retriever; may be repeated, to compare several."),
@@ -55,28 +52,12 @@ def evaluate_retriever(
         list[str] | None,
         typer.Option(metavar="CORPUS", help="Training corpus, for the rows of unseen mentions."),
     ] = None,
-    training_mentions: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CORPUS", help="Training corpus whose mentions are added to the names."
-        ),
-    ] = None,
-    abbreviations: Annotated[
-        bool, typer.Option(help="Search for long forms that the document defines.")
-    ] = True,
-    composites: Annotated[
-        bool, typer.Option(help="Search for the parts of composite mentions.")
-    ] = True,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Only mentions with this label; may be repeated.")
-    ] = None,
-    label_groups: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL=GROUP", help="Semantic group of a label; may be repeated."),
-    ] = None,
-    unmapped_labels: Annotated[
-        Unmapped, typer.Option(help="For labels that are no group: stop, search all, leave out.")
-    ] = Unmapped.error,
+    training_mentions: TrainingMentions = None,
+    abbreviations: Abbreviations = True,
+    composites: Composites = True,
+    label: Labels = None,
+    label_groups: LabelGroups = None,
+    unmapped_labels: UnmappedLabels = Unmapped.error,
     policy: Annotated[
         list[str] | None,
         typer.Option(help="As in `bel evaluate`, as name=choice; may be repeated."),
@@ -85,9 +66,7 @@ def evaluate_retriever(
         list[str] | None,
         typer.Option(help="Ranks at which recall is taken; 1,5,10,25,50,100,200 by default."),
     ] = None,
-    format: Annotated[
-        str | None, typer.Option(help="Format of the corpora; else told from each.")
-    ] = None,
+    format: CorpusFormat = None,
     costs: Annotated[
         bool, typer.Option(help="Also measure build time, memory and speed, in own processes.")
     ] = True,
@@ -126,7 +105,6 @@ def evaluate_retriever(
     """
     from spacy_bel.cli.corpora import read_corpora
     from spacy_bel.cli.evaluate import ranks
-    from spacy_bel.cli.kb import open_kb
     from spacy_bel.cli.output import check_free, written_at_the_end
     from spacy_bel.evaluation.policies import Policies
     from spacy_bel.evaluation.retrieval import KS
@@ -134,16 +112,9 @@ def evaluate_retriever(
     check_free(output, force)
     ks = ranks(",".join(k)) if k else list(KS)
     policies = Policies.parse(["composite=any", *(policy or ())])
-    groups = _groups(label_groups or [])
-    systems = _systems(config or [], retriever or [], model)
-    knowledge_base = open_kb(kb)
-    if training_mentions:
-        from spacy_bel.kb.training_mentions import add_training_mentions
-
-        knowledge_base = add_training_mentions(
-            knowledge_base,
-            read_corpora(training_mentions, format, label, "Adding training mentions"),
-        )
+    groups = parse_label_groups(label_groups)
+    systems = chosen_retrievers(config or [], retriever or [], model)
+    knowledge_base = open_searched(kb, training_mentions, format, label)
     seen = [*(train or []), *(training_mentions or [])]
     settings = {
         "train": list(read_corpora(seen, format, label)) if seen else None,
@@ -213,62 +184,3 @@ def _measure(
         reports[name] = {**report, "footprint": asdict(footprint) if costs else None}
         first = first or found
     return reports
-
-
-def _systems(configs: list[Path], named: list[Named], model: str | None) -> dict[str, Retriever]:
-    """Retrievers by name, those of configs first; n-grams if none is given."""
-    from spacy_bel.retriever.component import resolve_retriever
-
-    systems = {}
-    for path in configs:
-        systems[path.stem if path.stem not in systems else str(path)] = _from_config(path)
-    if model and Named.dense not in named:
-        named = [*named, Named.dense]
-    for choice in named or ([] if configs else [Named.ngrams]):
-        if choice is Named.dense:
-            from spacy_bel.retriever.dense import DenseRetriever
-
-            systems[f"dense {Path(model).name}" if model else "dense"] = DenseRetriever(model)
-        elif choice is Named.exact:
-            from spacy_bel.retriever.exact import ExactRetriever
-
-            systems["exact"] = ExactRetriever()
-        else:
-            systems["n-grams"] = resolve_retriever(None)
-    return systems
-
-
-def _from_config(path: Path) -> Retriever:
-    """The retriever of a config file: its block [retriever], or that of its bel_retriever."""
-    from confection import ConfigValidationError
-    from spacy import util
-    from spacy.util import registry
-
-    from spacy_bel.errors import ReadError
-    from spacy_bel.retriever.component import resolve_retriever
-
-    try:
-        config = util.load_config(path)
-        block = config.get("retriever")
-        if block is None:
-            components = config.get("components", {}).values()
-            block = next(c for c in components if c.get("factory") == "bel_retriever")["retriever"]
-        return resolve_retriever(registry.resolve({"retriever": block})["retriever"])
-    except StopIteration as error:
-        raise ReadError(
-            f"{path} has no block [retriever] and no bel_retriever: add a block with a line such "
-            'as @misc = "spacy_bel.NgramRetriever.v1".'
-        ) from error
-    except (OSError, ValueError, ConfigValidationError) as error:
-        raise ReadError(f"{path} is no config of a retriever ({error}): mend it.") from error
-
-
-def _groups(pairs: list[str]) -> dict[str, list[str]]:
-    """Groups of labels from "Label=Group"."""
-    groups: dict[str, list[str]] = {}
-    for pair in pairs:
-        label, equals, group = pair.partition("=")
-        if not (label and equals and group):
-            raise typer.BadParameter("write it as Label=Group", param_hint="--label-groups")
-        groups.setdefault(label.strip(), []).append(group.strip())
-    return groups

@@ -29,21 +29,21 @@ def show(result: Mapping[str, Any]) -> None:
     searched = f"{Path(result['corpus']).name}, searched in {reports[0]['kb']['name']}"
     title = f"Recall@k and MRR in %: {searched}"
     if not others:
-        _print(scores_table(_rows(reports[0]), title=f"{title}, {first}"))
+        print_whole(scores_table(_rows(reports[0]), title=f"{title}, {first}"))
     else:
         for part, _ in _rows(reports[0]):
             rows = [(name, dict(_rows(report))[part]) for name, report in systems.items()]
-            _print(scores_table(rows, title=f"{title}; {part}"))
+            print_whole(scores_table(rows, title=f"{title}; {part}"))
         differences = [
             (f"{name} - {first}", _short(systems[name]["difference"])) for name in others
         ]
-        _print(scores_table(differences, title="Difference in points", signed=True))
+        print_whole(scores_table(differences, title="Difference in points", signed=True))
     if reports[0]["footprint"]:
-        _print(_costs(systems))
+        print_whole(_costs(systems))
     Console().print(_counts(result), markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(table: Table) -> None:
+def print_whole(table: Table) -> None:
     """Print a table in full, even where the terminal is narrower."""
     console = Console()
     wanted = Measurement.get(console, console.options.update(width=_ANY), table).maximum

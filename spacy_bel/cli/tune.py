@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spacy_bel.cli.console import reports_errors, say
-from spacy_bel.cli.evaluate_retriever import Unmapped
+from spacy_bel.cli.mention_options import (
+    KB,
+    Abbreviations,
+    Composites,
+    CorpusFormat,
+    LabelGroups,
+    Labels,
+    TrainingMentions,
+    Unmapped,
+    UnmappedLabels,
+    open_searched,
+    parse_label_groups,
+)
 
 if TYPE_CHECKING:
     from spacy_bel.kb.knowledge_base import KnowledgeBase
     from spacy_bel.retriever.ngram_vectors import NgramOptions
 
-_ANY = 1000
 _KS = (1, 5, 10)
 _MEASURES = ("recall@1", "recall@5", "recall@10", "recall@all", "mrr")
 
@@ -42,37 +53,19 @@ def tune_ngrams(
     corpus: Annotated[
         str, typer.Argument(metavar="CORPUS", help="Development corpus: a file or a directory.")
     ],
-    kb: Annotated[str, typer.Option(metavar="DIR", help='Knowledge base to search, or "default".')],
+    kb: KB,
     grid: Annotated[Grid, typer.Option(help="Which options to try.")] = Grid.default,
     objective: Annotated[Objective, typer.Option(help="What to choose by.")] = Objective.recall_5,
-    training_mentions: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CORPUS", help="Training corpus whose mentions are added to the names."
-        ),
-    ] = None,
-    abbreviations: Annotated[
-        bool, typer.Option(help="Search for long forms that the document defines.")
-    ] = True,
-    composites: Annotated[
-        bool, typer.Option(help="Search for the parts of composite mentions.")
-    ] = True,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Only mentions with this label; may be repeated.")
-    ] = None,
-    label_groups: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL=GROUP", help="Semantic group of a label; may be repeated."),
-    ] = None,
-    unmapped_labels: Annotated[
-        Unmapped, typer.Option(help="For labels that are no group: stop, search all, leave out.")
-    ] = Unmapped.error,
+    training_mentions: TrainingMentions = None,
+    abbreviations: Abbreviations = True,
+    composites: Composites = True,
+    label: Labels = None,
+    label_groups: LabelGroups = None,
+    unmapped_labels: UnmappedLabels = Unmapped.error,
     depth: Annotated[
         int, typer.Option(min=10, help='How many concepts to look at for "recall@all".')
     ] = 100,
-    format: Annotated[
-        str | None, typer.Option(help="Format of the corpora; else told from each.")
-    ] = None,
+    format: CorpusFormat = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Config file to write the best to.")
     ] = None,
@@ -98,27 +91,18 @@ def tune_ngrams(
     from functools import partial
 
     from spacy_bel.cli.corpora import read_corpora
-    from spacy_bel.cli.evaluate_retriever import _groups
-    from spacy_bel.cli.kb import open_kb
     from spacy_bel.cli.output import check_free, written_at_the_end
     from spacy_bel.evaluation.retrieval import evaluate_retriever
     from spacy_bel.retriever.training.ngram_tuning import GRIDS, config_block
 
     check_free(output, force)
-    knowledge_base = open_kb(kb)
-    if training_mentions:
-        from spacy_bel.kb.training_mentions import add_training_mentions
-
-        knowledge_base = add_training_mentions(
-            knowledge_base,
-            read_corpora(training_mentions, format, label, "Adding training mentions"),
-        )
+    knowledge_base = open_searched(kb, training_mentions, format, label)
     measure = partial(
         evaluate_retriever,
         documents=list(read_corpora([corpus], format, label)),
         abbreviations=abbreviations,
         composites=composites,
-        label_groups=_groups(label_groups or []),
+        label_groups=parse_label_groups(label_groups),
         unmapped_labels=unmapped_labels.value,
         k=depth,
     )
@@ -175,8 +159,9 @@ def _rows(
 def _show(rows: list[tuple[NgramOptions, dict[str, Any]]], objective: str, title: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.measure import Measurement
     from rich.table import Table
+
+    from spacy_bel.cli.retrieval_tables import print_whole
 
     table = Table(title=f"In %, best {objective} first: {title}", title_justify="left")
     table.box = SIMPLE_HEAD
@@ -198,11 +183,9 @@ def _show(rows: list[tuple[NgramOptions, dict[str, Any]]], objective: str, title
                 **{end: 100 * scores[objective][end] for end in ("low", "high")}
             ),
         )
-    console = Console()
-    wanted = Measurement.get(console, console.options.update(width=_ANY), table).maximum
-    Console(width=max(console.width, wanted)).print(table)
+    print_whole(table)
     mentions = rows[0][1]["mentions"]
-    console.print(
+    Console().print(
         f"{mentions:,} mentions. 95% intervals, from drawing documents. Options whose intervals "
         "overlap much are as good as each other.",
         markup=False,

@@ -10,13 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, MissingExtraError
+from spacy_bel.errors import KnowledgeBaseError, MissingExtraError
 from spacy_bel.kb import storage
 from spacy_bel.kb.default import cache_directory
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.retriever.dense_index import ARRAYS, ENCODER, KIND, DenseIndex
 from spacy_bel.retriever.index import Retriever
 from spacy_bel.retriever.name_table import NameTable
+from spacy_bel.retriever.stored import (
+    check_made_from,
+    check_setting,
+    described,
+    made_from,
+    open_index,
+    write_index,
+)
 
 # torch and transformers are imported when a model is needed: these settings are made by every
 # pipeline that names them.
@@ -64,10 +72,9 @@ class DenseRetriever(Retriever):
     def build(self, kb: KnowledgeBase, *, progress: bool = False) -> DenseIndex:
         """Embed all names, or open what an earlier call embedded, and index the vectors."""
         from spacy_bel.retriever.embedding import EmbeddingKey, embed_names
-        from spacy_bel.retriever.vectors.faiss import import_faiss
+        from spacy_bel.retriever.vectors import check_kind
 
-        if self.index.startswith("faiss"):
-            import_faiss()  # before hours of embedding
+        check_kind(self.index)  # before hours of embedding
         encoder = self.load_encoder()
         names = NameTable(kb, folded=encoder.ignores_case)
         key = EmbeddingKey.of(names, encoder, self.dtype)
@@ -75,15 +82,14 @@ class DenseRetriever(Retriever):
         matrix = embed_names(
             names, encoder, directory, dtype=self.dtype, key=key, progress=progress
         )
-        meta = {
-            "kind": KIND,
-            "kb_name": kb.meta.name,
-            "kb_fingerprint": kb.fingerprint,
-            "encoder_fingerprint": key.encoder,
-            "folded": names.folded,
-            "index": self.index,
-            "dtype": self.dtype,
-        }
+        meta = made_from(
+            KIND,
+            kb,
+            encoder_fingerprint=key.encoder,
+            folded=names.folded,
+            index=self.index,
+            dtype=self.dtype,
+        )
         vectors = _index_beside(directory, matrix, self.index)
         index = DenseIndex(kb, encoder, names, vectors, meta)
         index.reopen = (_build, (self, kb))
@@ -110,7 +116,7 @@ class DenseRetriever(Retriever):
         settings, KnowledgeBaseError if it is missing or damaged.
         """
         path = Path(path).resolve()
-        meta, columns = storage.open_directory(path / ARRAYS, verify=None)
+        meta, columns = open_index(path, KIND, inside=ARRAYS)
         self._check_settings(path / ENCODER)
         index = self._assemble(kb, meta, columns, lambda: self.load_encoder(path / ENCODER))
         index.reopen = (_open, (self, path, kb))
@@ -148,19 +154,9 @@ class DenseRetriever(Retriever):
     ) -> DenseIndex:
         from spacy_bel.retriever.vectors import HalfMatrix, index_vectors
 
-        if meta.get("kind") != KIND:
-            raise KnowledgeBaseError(f"This is no {KIND}: give what DenseIndex.to_disk wrote.")
-        if meta["kb_fingerprint"] != kb.fingerprint:
-            raise FingerprintMismatchError(
-                f"The {KIND} was made from another knowledge base ({meta['kb_name']!r}) than "
-                f"{kb.meta.name!r} ({kb.release}): build it again."
-            )
-        for name, value in (("index", self.index), ("dtype", self.dtype)):
-            if meta[name] != value:
-                raise FingerprintMismatchError(
-                    f"The {KIND} was made with {name} {meta[name]!r}, not {value!r}: use that "
-                    "setting, or build it again."
-                )
+        check_made_from(meta, KIND, kb)
+        check_setting(KIND, "index", meta["index"], self.index)
+        check_setting(KIND, "dtype", meta["dtype"], self.dtype)
         arrays = columns.arrays
         table = {name: arrays[name] for name in NameTable.COLUMNS}
         names = NameTable(kb, folded=bool(meta["folded"]), arrays=table)
@@ -184,11 +180,7 @@ class DenseRetriever(Retriever):
         if self.preset is not None and self.preset != FROM_FILES:
             wanted = asdict(preset_settings(self.preset))
         for name, value in {**wanted, **self._overrides()}.items():
-            if stored[name] != value:
-                raise FingerprintMismatchError(
-                    f"The {KIND} was made with {name} {stored[name]!r}, not {value!r}: use that "
-                    "setting, or build it again."
-                )
+            check_setting(KIND, name, stored[name], value)
 
 
 def _default_model() -> str:
@@ -219,15 +211,8 @@ def _index_beside(directory: Path, matrix: HalfMatrix, kind: IndexKind) -> Vecto
             return index_vectors(matrix, kind, columns.arrays)
     vectors = index_vectors(matrix, kind)
     columns = storage.Columns(dict(vectors.arrays()), {})
-    files = storage.describe(columns)
-    meta = {
-        "format_version": storage.FORMAT_VERSION,
-        "kind": f"{kind} vectors",
-        "embeddings": embedded,
-        "files": files,
-        "fingerprint": storage.fingerprint(files, []),
-    }
-    storage.write_directory(path, meta, columns, force=True)
+    meta = described({"kind": f"{kind} vectors", "embeddings": embedded}, columns)
+    write_index(path, meta, columns, force=True)
     # What was written is mapped instead of held.
     return index_vectors(matrix, kind, storage.open_directory(path, verify=False)[1].arrays)
 

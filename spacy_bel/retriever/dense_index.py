@@ -15,8 +15,11 @@ from spacy_bel.kb import storage
 from spacy_bel.kb.atomic import new_directory
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import clean, fold
+from spacy_bel.retriever.disk import explains_full_disk
+from spacy_bel.retriever.distinct import search_keys
 from spacy_bel.retriever.index import CandidateIndex, Hit
 from spacy_bel.retriever.name_table import NameTable
+from spacy_bel.retriever.stored import described
 
 if TYPE_CHECKING:
     from spacy_bel.retriever.encoder import Encoder
@@ -100,15 +103,8 @@ class DenseIndex(CandidateIndex):
 
         The approximate indexes of faiss may miss some. An empty mention finds nothing.
         """
-        if group_masks is not None and len(group_masks) != len(mentions):
-            raise ValueError(f"{len(mentions)} mentions need as many rows of group_masks.")
-        if k < 1:
-            raise ValueError(f"k is {k}: ask for at least one concept.")
-        surfaces = [fold(m) if self.names.folded else clean(m) for m in mentions]
-        masks = [b""] * len(surfaces)
-        if group_masks is not None:
-            masks = [row.tobytes() for row in group_masks]
-        keys = list(zip(surfaces, masks, strict=True))
+        form = fold if self.names.folded else clean
+        keys = search_keys(mentions, group_masks, k, form)
         # Equal masks together, so that few filters are needed at once.
         distinct = sorted({key for key in keys if key[0]}, key=lambda key: (key[1], key[0]))
         vectors = self._query_vectors([surface for surface, _ in distinct])
@@ -161,15 +157,6 @@ class DenseIndex(CandidateIndex):
         }
         return storage.Columns(arrays, {})
 
-    def _stored_meta(self, columns: storage.Columns) -> dict[str, Any]:
-        files = storage.describe(columns)
-        return {
-            **self.meta,
-            "format_version": storage.FORMAT_VERSION,
-            "files": files,
-            "fingerprint": storage.fingerprint(files, []),
-        }
-
     def to_disk(self, path: str | Path, *, force: bool = False) -> None:
         """Write vectors, tables and the encoder; ``force`` replaces an index that is there."""
         path = Path(path).absolute()
@@ -179,9 +166,9 @@ class DenseIndex(CandidateIndex):
             )
         columns = self._columns()
         try:
-            with new_directory(path, force=force) as temporary:
+            with explains_full_disk(path), new_directory(path, force=force) as temporary:
                 self.encoder.to_disk(temporary / ENCODER)
-                meta = self._stored_meta(columns)
+                meta = described(self.meta, columns)
                 storage.write_directory(temporary / ARRAYS, meta, columns)
         except FileExistsError as error:
             raise KnowledgeBaseError(
@@ -200,7 +187,7 @@ class DenseIndex(CandidateIndex):
                 for file in sorted(Path(folder).rglob("*"))
                 if file.is_file()
             }
-        content = storage.to_bytes(self._stored_meta(columns), columns)
+        content = storage.to_bytes(described(self.meta, columns), columns)
         return srsly.msgpack_dumps({ARRAYS: content, ENCODER: files})
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from spacy_bel.errors import ModelError
-from spacy_bel.retriever import presets
+from spacy_bel.retriever import hub, presets
 from spacy_bel.retriever.presets import EncoderSettings
 
 # What sentence-transformers cannot express (padding without a mask) stands in a file of our own,
@@ -43,6 +44,7 @@ def read_settings(
                 _json(directory / "config.json").get("_name_or_path") or ""
             )
     else:
+        hub.check_id(str(model))
         settings = presets.known_model(str(model))
     if preset is not None and preset != presets.FROM_FILES:
         settings = presets.preset_settings(preset)
@@ -61,12 +63,8 @@ def load_model(weights: str | Path, *, pooler: bool) -> tuple[Any, Any]:
     safetensors, or from a ``pytorch_model.bin`` that torch reads as weights only.
     Raises ModelError if they cannot be read or are incomplete.
     """
-    local = Path(weights).is_dir()
-    if not local and (Path(weights).is_absolute() or str(weights).startswith((".", "~"))):
-        raise ModelError(f"There is no model directory '{weights}'. Give an existing directory.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(weights, trust_remote_code=False)
-        model, report = _load_weights(weights, safetensors=not local or _has_safetensors(weights))
+        model, report, tokenizer = _load_anywhere(weights)
     except ModelError:
         raise
     except Exception as error:  # transformers raises many classes, from OSError to UnpicklingError
@@ -178,8 +176,30 @@ def _pooling(file: Path) -> presets.Pooling:
     )
 
 
-def _load_weights(weights: str | Path, *, safetensors: bool) -> tuple[Any, dict[str, Any]]:
-    options: dict[str, Any] = {"trust_remote_code": False, "output_loading_info": True}
+def _load_anywhere(weights: str | Path) -> tuple[Any, dict[str, Any], Any]:
+    """Model, what its weights lack, and tokenizer; a hub model from the cache if it is there."""
+    if Path(weights).is_dir():
+        return _load(weights, safetensors=_has_safetensors(weights))
+    hub_id = str(weights)
+    hub.check_id(hub_id)
+    if hub.is_cached(hub_id):
+        with suppress(OSError):  # something is not in the cache
+            return _load(hub_id, safetensors=True, local_files_only=True)
+    hub.check_reachable(hub_id)
+    return _load(hub_id, safetensors=True)
+
+
+def _load(
+    weights: str | Path, *, safetensors: bool, **place: Any
+) -> tuple[Any, dict[str, Any], Any]:
+    tokenizer = AutoTokenizer.from_pretrained(weights, trust_remote_code=False, **place)
+    return (*_load_weights(weights, safetensors=safetensors, **place), tokenizer)
+
+
+def _load_weights(
+    weights: str | Path, *, safetensors: bool, **place: Any
+) -> tuple[Any, dict[str, Any]]:
+    options: dict[str, Any] = {**place, "trust_remote_code": False, "output_loading_info": True}
     try:
         return AutoModel.from_pretrained(weights, use_safetensors=safetensors, **options)
     except OSError:

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import srsly
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
+from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, SettingsError
 from spacy_bel.expansion import Query
 from spacy_bel.kb.atomic import new_directory
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import fold
+from spacy_bel.retriever.disk import explains_full_disk
 from spacy_bel.retriever.distinct import search_keys
 from spacy_bel.retriever.fusion import Frequency, Fusion, FusionName, fit_weights
 from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Retriever
+from spacy_bel.retriever.stored import REBUILD
 
 _KIND = "ensemble index"
 _META = "ensemble.json"
@@ -129,7 +131,7 @@ class EnsembleIndex(CandidateIndex):
                 f"{path} has no {_META}, it is not replaced: choose another path."
             )
         try:
-            with new_directory(path, force=force) as temporary:
+            with explains_full_disk(path), new_directory(path, force=force) as temporary:
                 for name, member in self.members.items():
                     member.to_disk(temporary / name)
                 (temporary / _META).write_bytes(_meta(self.members))
@@ -153,7 +155,7 @@ class EnsembleRetriever(Retriever):
         frequency_weight, too.
     depth: how many concepts each member is asked for; max(4 k, 100) if None.
 
-    Raises ValueError for names that are no plain words, weights of unknown members and the like.
+    Raises SettingsError for names that are no plain words, weights of unknown members and the like.
     """
 
     members: Mapping[str, Retriever]
@@ -166,17 +168,19 @@ class EnsembleRetriever(Retriever):
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise ValueError("An ensemble needs members: give at least one retriever.")
+            raise SettingsError("An ensemble needs members: give at least one retriever.")
         for name in self.members:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise ValueError(f"{name!r} is no name of a member: use letters, digits, - and _.")
+                raise SettingsError(
+                    f"{name!r} is no name of a member: use letters, digits, - and _."
+                )
         if unknown := {*(self.weights or {}), *(self.rank_weights or {})} - self.members.keys():
-            raise ValueError(
+            raise SettingsError(
                 f"Weights are given for {', '.join(sorted(unknown))}, but the members are "
                 f"{', '.join(self.members)}."
             )
         if self.depth is not None and self.depth < 1:
-            raise ValueError(f"depth is {self.depth}: ask for at least one concept.")
+            raise SettingsError(f"depth is {self.depth}: ask for at least one concept.")
         self._fusion()
 
     def build(self, kb: KnowledgeBase, *, progress: bool = False) -> EnsembleIndex:
@@ -190,8 +194,8 @@ class EnsembleRetriever(Retriever):
             meta = (path / _META).read_bytes()
         except OSError as error:
             raise KnowledgeBaseError(
-                f"{path} is no {_KIND}, {_META} cannot be read: give what EnsembleIndex.to_disk "
-                "wrote, or build it again."
+                f"{path} holds no {_KIND}, {_META} cannot be read: it is of another retriever, or "
+                f"damaged. Use the retriever that made it, or {REBUILD}."
             ) from error
         return self._open(meta, lambda name, member: member.from_disk(path / name, kb))
 

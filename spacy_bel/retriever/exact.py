@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
 from spacy_bel.kb import storage
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.retriever.distinct import search_keys
 from spacy_bel.retriever.index import CandidateIndex, Hit, Retriever
 from spacy_bel.retriever.name_table import NameTable
+from spacy_bel.retriever.stored import (
+    check_made_from,
+    described,
+    made_from,
+    open_index,
+    write_index,
+)
 
 _KIND = "exact-match index"
 
@@ -27,25 +33,10 @@ class ExactIndex(CandidateIndex):
 
     def __init__(self, kb: KnowledgeBase) -> None:
         columns = storage.Columns(NameTable(kb).arrays, {})
-        files = storage.describe(columns)
-        meta = {
-            "format_version": storage.FORMAT_VERSION,
-            "kind": _KIND,
-            "kb_name": kb.meta.name,
-            "kb_fingerprint": kb.fingerprint,
-            "files": files,
-            "fingerprint": storage.fingerprint(files, []),
-        }
-        self._attach(kb, meta, columns)
+        self._attach(kb, described(made_from(_KIND, kb), columns), columns)
 
     def _attach(self, kb: KnowledgeBase, meta: Mapping[str, Any], columns: storage.Columns) -> None:
-        if meta.get("kind") != _KIND:
-            raise KnowledgeBaseError(f"This is no {_KIND}: give what ExactIndex.to_disk wrote.")
-        if meta["kb_fingerprint"] != kb.fingerprint:
-            raise FingerprintMismatchError(
-                f"The {_KIND} was made from another knowledge base ({meta['kb_name']!r}) than "
-                f"{kb.meta.name!r} ({kb.release}): build it again with ExactIndex(kb)."
-            )
+        check_made_from(meta, _KIND, kb)
         self.kb = kb
         self._meta, self._columns = meta, columns
         self.names = NameTable(kb, arrays=columns.arrays)
@@ -66,7 +57,7 @@ class ExactIndex(CandidateIndex):
 
     def to_disk(self, path: str | Path, *, force: bool = False) -> None:
         """Write a directory of plain arrays; ``force`` replaces an index that is there."""
-        storage.write_directory(Path(path).absolute(), self._meta, self._columns, force=force)
+        write_index(path, self._meta, self._columns, force=force)
 
     def to_bytes(self) -> bytes:
         """The index, without its knowledge base, as one msgpack message."""
@@ -80,7 +71,7 @@ class ExactIndex(CandidateIndex):
         KnowledgeBaseError if it is missing or damaged.
         """
         index = cls.__new__(cls)
-        index._attach(kb, *storage.open_directory(Path(path).resolve(), verify=None))
+        index._attach(kb, *open_index(path, _KIND))
         return index
 
     @classmethod

@@ -12,7 +12,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from spacy_bel.errors import BelError
+from spacy_bel.errors import BelError, FootprintError
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import fold
 from spacy_bel.retriever.index import Retriever
@@ -21,10 +21,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _WARM_UP = ["an unrelated string to open files with"]
-
-
-class FootprintError(BelError, RuntimeError):
-    """A process in which an index was measured came to no end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from spacy_bel.errors import SettingsError
 from spacy_bel.retriever.index import DECIMALS, Hit
 
 FusionName = Literal["rrf", "max", "weighted"]
@@ -50,6 +51,8 @@ class Fusion:
 
     Scores are in (0, 1] with "rrf", where 1 means first everywhere; otherwise in the range of the
     members' scores.
+
+    Raises SettingsError for an unknown fusion, or weights that cannot be used.
     """
 
     fusion: FusionName = "rrf"
@@ -60,16 +63,16 @@ class Fusion:
 
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
-            raise ValueError(f"fusion is {self.fusion!r}: use one of {FUSIONS}.")
+            raise SettingsError(f"fusion is {self.fusion!r}: use one of {FUSIONS}.")
         given = [*(self.weights or {}).values(), *(self.rank_weights or {}).values()]
         if self.fusion != "weighted" and (given or self.frequency_weight):
-            raise ValueError(f"Weights are for fusion='weighted', not for {self.fusion!r}.")
+            raise SettingsError(f"Weights are for fusion='weighted', not for {self.fusion!r}.")
         if given and not (min(given) >= 0 and 0 < sum(given) < float("inf")):
-            raise ValueError("Weights are numbers of at least 0, and not all are 0.")
+            raise SettingsError("Weights are numbers of at least 0, and not all are 0.")
         if not 0 <= self.frequency_weight < float("inf"):
-            raise ValueError(f"frequency_weight is {self.frequency_weight}: give at least 0.")
+            raise SettingsError(f"frequency_weight is {self.frequency_weight}: give at least 0.")
         if self.rank_constant < 0:
-            raise ValueError(f"rank_constant is {self.rank_constant}: give at least 0.")
+            raise SettingsError(f"rank_constant is {self.rank_constant}: give at least 0.")
 
     def scores(
         self,

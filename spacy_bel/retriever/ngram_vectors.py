@@ -14,6 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from spacy_bel.errors import SettingsError
+
 CharSide = Literal["none", "front", "back", "separate", "together"]
 CHAR_SIDES: tuple[CharSide, ...] = ("none", "front", "back", "separate", "together")
 
@@ -33,7 +35,7 @@ class NgramOptions:
         n-grams and weights.
 
     Vectors have length 1, except that those of "together" are half the sum of two such vectors.
-    Raises ValueError for options that no string could be searched with.
+    Raises SettingsError for options that no string could be searched with.
     """
 
     ngram_range: tuple[int, int] = (2, 4)
@@ -48,15 +50,17 @@ class NgramOptions:
         # Configs and saved indexes give lists.
         object.__setattr__(self, "ngram_range", tuple(self.ngram_range))
         if not 1 <= self.ngram_range[0] <= self.ngram_range[1]:
-            raise ValueError(f"ngram_range is {self.ngram_range}: give shortest and longest, ≥ 1.")
+            raise SettingsError(
+                f"ngram_range is {self.ngram_range}: give shortest and longest, ≥ 1."
+            )
         if self.analyzer not in ("char_wb", "char"):
-            raise ValueError(f"analyzer is {self.analyzer!r}: use 'char_wb' or 'char'.")
+            raise SettingsError(f"analyzer is {self.analyzer!r}: use 'char_wb' or 'char'.")
         if self.min_df < 1 or (self.max_features is not None and self.max_features < 1):
-            raise ValueError("min_df and max_features are numbers of at least 1.")
+            raise SettingsError("min_df and max_features are numbers of at least 1.")
         if self.char_side not in CHAR_SIDES:
-            raise ValueError(f"char_side is {self.char_side!r}: use one of {CHAR_SIDES}.")
+            raise SettingsError(f"char_side is {self.char_side!r}: use one of {CHAR_SIDES}.")
         if self.char_side != "none" and self.char_count < len(self._cuts()):
-            raise ValueError(f"char_count is {self.char_count}: no character is left.")
+            raise SettingsError(f"char_count is {self.char_count}: no character is left.")
 
     def _cuts(self) -> tuple[slice, ...]:
         """The parts of a string that are taken."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
+from spacy_bel.errors import KnowledgeBaseError
 from spacy_bel.kb import storage
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.retriever.distinct import search_keys
@@ -22,9 +22,17 @@ from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Retriever
 from spacy_bel.retriever.name_table import Allowed, NameTable
 from spacy_bel.retriever.ngram_vectors import CharSide, NgramOptions, NgramVectors
 from spacy_bel.retriever.postings import Postings
+from spacy_bel.retriever.stored import (
+    REBUILD,
+    check_made_from,
+    check_setting,
+    described,
+    made_from,
+    open_index,
+    write_index,
+)
 
 _KIND = "n-gram index"
-_REBUILD = "build it again with NgramIndex(kb)"
 # Scores at which the search for the best names starts; lower ones where these find too few.
 _FLOORS = (0.2, 0.1, 0.0)
 _NAMES_PER_CONCEPT = 4
@@ -57,26 +65,11 @@ class NgramIndex(CandidateIndex):
             **NameTable(kb).arrays,
         }
         columns = storage.Columns(arrays, {})
-        files = storage.describe(columns)
-        meta = {
-            "format_version": storage.FORMAT_VERSION,
-            "kind": _KIND,
-            "options": asdict(chosen),
-            "kb_name": kb.meta.name,
-            "kb_fingerprint": kb.fingerprint,
-            "files": files,
-            "fingerprint": storage.fingerprint(files, []),
-        }
-        self._attach(kb, meta, columns)
+        meta = made_from(_KIND, kb, options=asdict(chosen))
+        self._attach(kb, described(meta, columns), columns)
 
     def _attach(self, kb: KnowledgeBase, meta: Mapping[str, Any], columns: storage.Columns) -> None:
-        if meta.get("kind") != _KIND:
-            raise KnowledgeBaseError(f"This is no {_KIND}: give what NgramIndex.to_disk wrote.")
-        if meta["kb_fingerprint"] != kb.fingerprint:
-            raise FingerprintMismatchError(
-                f"The {_KIND} was made from another knowledge base ({meta['kb_name']!r}) than "
-                f"{kb.meta.name!r} ({kb.release}): {_REBUILD}."
-            )
+        check_made_from(meta, _KIND, kb)
         # Plain views of mapped files: a memmap object costs microseconds each time it is indexed.
         arrays = {name: np.asarray(array) for name, array in columns.arrays.items()}
         self.kb = kb
@@ -89,7 +82,7 @@ class NgramIndex(CandidateIndex):
         except (KeyError, TypeError) as error:
             raise KnowledgeBaseError(
                 f"The {_KIND} was written by another version of spacy-bel (it lacks or has too "
-                f"much: {error}): {_REBUILD}."
+                f"much: {error}): {REBUILD}."
             ) from error
 
     def __len__(self) -> int:
@@ -135,7 +128,7 @@ class NgramIndex(CandidateIndex):
 
     def to_disk(self, path: str | Path, *, force: bool = False) -> None:
         """Write a directory of plain arrays; ``force`` replaces an index that is there."""
-        storage.write_directory(Path(path).absolute(), self._meta, self._columns, force=force)
+        write_index(path, self._meta, self._columns, force=force)
 
     @classmethod
     def from_disk(
@@ -147,7 +140,7 @@ class NgramIndex(CandidateIndex):
         KnowledgeBaseError if it is missing or damaged; ``verify`` is that of KnowledgeBase.
         """
         index = cls.__new__(cls)
-        index._attach(kb, *storage.open_directory(Path(path).resolve(), verify=verify))
+        index._attach(kb, *open_index(path, _KIND, verify=verify))
         return index
 
     def to_bytes(self) -> bytes:
@@ -217,9 +210,5 @@ class NgramRetriever(NgramOptions, Retriever):
     def _checked(self, index: NgramIndex) -> NgramIndex:
         for field in fields(NgramOptions):
             stored, wanted = getattr(index.options, field.name), getattr(self, field.name)
-            if stored != wanted:
-                raise FingerprintMismatchError(
-                    f"The {_KIND} was made with {field.name}={stored!r}, not {wanted!r}: "
-                    f"{_REBUILD}, or use its settings."
-                )
+            check_setting(_KIND, field.name, stored, wanted)
         return index

@@ -19,12 +19,24 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, MissingExtraError
+from spacy_bel.errors import (
+    FingerprintMismatchError,
+    KnowledgeBaseError,
+    MissingExtraError,
+    SettingsError,
+)
 from spacy_bel.kb import storage
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import fold
 from spacy_bel.retriever.distinct import search_keys
 from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Retriever
+from spacy_bel.retriever.stored import (
+    check_made_from,
+    described,
+    made_from,
+    open_index,
+    write_index,
+)
 
 _KIND = "scispaCy index"
 _INDEX, _VECTORS, _NAMES = "nmslib_index.bin", "tfidf_vectors_sparse.npz", "concept_aliases.json"
@@ -39,13 +51,7 @@ class ScispacyIndex(CandidateIndex):
     def __init__(
         self, kb: KnowledgeBase, meta: Mapping[str, Any], columns: storage.Columns, neighbours: int
     ) -> None:
-        if meta.get("kind") != _KIND:
-            raise KnowledgeBaseError(f"This is no {_KIND}: give what ScispacyIndex.to_disk wrote.")
-        if meta["kb_fingerprint"] != kb.fingerprint:
-            raise FingerprintMismatchError(
-                f"The {_KIND} was made from another knowledge base ({meta['kb_name']!r}) than "
-                f"{kb.meta.name!r} ({kb.release}): build it again."
-            )
+        check_made_from(meta, _KIND, kb)
         self.kb = kb
         self.neighbours = neighbours
         self._meta, self._columns = meta, columns
@@ -93,7 +99,7 @@ class ScispacyIndex(CandidateIndex):
 
     def to_disk(self, path: str | Path, *, force: bool = False) -> None:
         """Write a directory of plain arrays; ``force`` replaces an index that is there."""
-        storage.write_directory(Path(path).absolute(), self._meta, self._columns, force=force)
+        write_index(path, self._meta, self._columns, force=force)
 
     def to_bytes(self) -> bytes:
         """The index, without its knowledge base, as one msgpack message."""
@@ -111,6 +117,8 @@ class ScispacyRetriever(Retriever):
 
     scispaCy keeps its vectorizer as a joblib file, which runs code when it is read. That file is
     never opened: the vectorizer is fitted again on the names, with the same result.
+
+    Raises SettingsError if neighbours or ef_search is below 1.
     """
 
     neighbours: int = 100
@@ -119,7 +127,7 @@ class ScispacyRetriever(Retriever):
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.ef_search < 1:
-            raise ValueError("neighbours and ef_search are numbers of at least 1.")
+            raise SettingsError("neighbours and ef_search are numbers of at least 1.")
 
     def build(self, kb: KnowledgeBase, *, progress: bool = False) -> ScispacyIndex:
         """Build scispaCy's index of all names, or read the files of one.
@@ -134,21 +142,12 @@ class ScispacyRetriever(Retriever):
             with nullcontext() if progress else redirect_stdout(io.StringIO()):
                 arrays = _build(kb, generation)
         columns = storage.Columns(arrays, {})
-        files = storage.describe(columns)
-        meta = {
-            "format_version": storage.FORMAT_VERSION,
-            "kind": _KIND,
-            "ef_search": self.ef_search,
-            "kb_name": kb.meta.name,
-            "kb_fingerprint": kb.fingerprint,
-            "files": files,
-            "fingerprint": storage.fingerprint(files, []),
-        }
+        meta = described(made_from(_KIND, kb, ef_search=self.ef_search), columns)
         return ScispacyIndex(kb, meta, columns, self.neighbours)
 
     def from_disk(self, path: str | Path, kb: KnowledgeBase) -> ScispacyIndex:
         """Open what ``ScispacyIndex.to_disk`` wrote."""
-        return self._open(kb, *storage.open_directory(Path(path).resolve(), verify=None))
+        return self._open(kb, *open_index(path, _KIND))
 
     def from_bytes(self, data: bytes, kb: KnowledgeBase) -> ScispacyIndex:
         """Read what ``ScispacyIndex.to_bytes`` gave."""

@@ -14,10 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, ModelError
+from spacy_bel.errors import (
+    FingerprintMismatchError,
+    KnowledgeBaseError,
+    ModelError,
+    NoSpaceError,
+)
 from spacy_bel.kb import Concept, KnowledgeBase, KnowledgeBaseBuilder
 from spacy_bel.retriever import embedding
-from spacy_bel.retriever.embedding import EmbeddingKey, NoSpaceError, embed_names
+from spacy_bel.retriever.embedding import EmbeddingKey, embed_names
 from spacy_bel.retriever.encoder import Encoder
 from spacy_bel.retriever.name_table import NameTable
 from tests.retriever.tiny_encoders import TEXTS, write_encoder

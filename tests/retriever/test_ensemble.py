@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
+from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, SettingsError
 from spacy_bel.expansion import Query
 from spacy_bel.kb.text import fold
 from spacy_bel.retriever.ensemble import EnsembleIndex, EnsembleRetriever
@@ -231,7 +231,7 @@ def test_bad_input(kb, indexes):
     ],
 )
 def test_bad_settings(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingsError, match=message):
         EnsembleRetriever(**{"members": MEMBERS, **settings})
 
 
@@ -370,7 +370,7 @@ def test_frequency_in_training_decides_between_concepts_that_are_nearly_equal():
     assert fusion.scores(results, 5) == pytest.approx({"C1": 0.8, "C2": 0.79, "C3": 0.1})
     fitted = fit_weights({"a": [results["a"]] * 3}, [{"C2"}] * 3, depth=5, frequency=frequency)
     assert fitted.frequency_weight > 0.01
-    with pytest.raises(ValueError, match="frequency_weight is -1"):
+    with pytest.raises(SettingsError, match="frequency_weight is -1"):
         Fusion("weighted", frequency_weight=-1)
 
 

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from spacy_bel.errors import KnowledgeBaseError
+from spacy_bel.errors import FootprintError, KnowledgeBaseError
 from spacy_bel.kb import Concept, KnowledgeBase, KnowledgeBaseBuilder
 from spacy_bel.retriever.exact import ExactRetriever
-from spacy_bel.retriever.footprint import FootprintError, measure_footprint
+from spacy_bel.retriever.footprint import measure_footprint
 from spacy_bel.retriever.ngrams import NgramRetriever
 
 

@@ -11,6 +11,7 @@ from confection import Config, ConfigValidationError
 from spacy.util import registry
 
 from spacy_bel import registry as functions
+from spacy_bel.errors import SettingsError
 from spacy_bel.kb import Concept, KnowledgeBaseBuilder
 from spacy_bel.retriever.ensemble import EnsembleRetriever
 from spacy_bel.retriever.exact import ExactRetriever
@@ -131,5 +132,5 @@ def test_retrievers_go_to_other_processes():
     ],
 )
 def test_mistakes_in_a_config_are_named(block, message):
-    with pytest.raises((ConfigValidationError, ValueError), match=message):
+    with pytest.raises((ConfigValidationError, SettingsError), match=message):
         resolve(block)

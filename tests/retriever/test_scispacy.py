@@ -10,7 +10,12 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, MissingExtraError
+from spacy_bel.errors import (
+    FingerprintMismatchError,
+    KnowledgeBaseError,
+    MissingExtraError,
+    SettingsError,
+)
 from spacy_bel.kb import Concept, KnowledgeBaseBuilder
 from spacy_bel.kb.text import fold
 from spacy_bel.retriever.scispacy import ScispacyRetriever
@@ -45,7 +50,7 @@ def test_settings():
     retriever = ScispacyRetriever(neighbours=50, directory="index")
     assert pickle.loads(pickle.dumps(retriever)) == retriever
     for settings in ({"neighbours": 0}, {"ef_search": 0}):
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(SettingsError, match="at least 1"):
             ScispacyRetriever(**settings)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_bel.errors import KnowledgeBaseError, MissingExtraError, ModelError
+from spacy_bel.errors import KnowledgeBaseError, MissingExtraError, ModelError, SettingsError
 from spacy_bel.retriever.vectors import HalfMatrix, index_vectors
 from spacy_bel.retriever.vectors import exact as exact_module
 from spacy_bel.retriever.vectors import scan as scan_module
@@ -191,13 +191,13 @@ def test_rounding_to_16_bits():
         HalfMatrix.from_vectors(np.array([[1e6]], np.float32))
     with pytest.raises(ModelError, match="not finite"):
         HalfMatrix.from_vectors(np.array([[np.nan]], np.float32), "bfloat16")
-    with pytest.raises(ModelError, match="int4"):
+    with pytest.raises(SettingsError, match="int4"):
         HalfMatrix.from_vectors(values, "int4")
 
 
 def test_unknown_kinds_and_foreign_arrays():
     matrix = make_matrix()
-    with pytest.raises(ModelError, match="There is no index 'annoy'"):
+    with pytest.raises(SettingsError, match="There is no index 'annoy'"):
         index_vectors(matrix, "annoy")
     with pytest.raises(KnowledgeBaseError, match="lacks 'int8_codes'"):
         index_vectors(matrix, "int8", {})

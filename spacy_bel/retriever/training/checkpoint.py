@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -15,16 +14,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from spacy_bel.errors import BelError, FingerprintMismatchError
+from spacy_bel.errors import FingerprintMismatchError, TrainingError
 from spacy_bel.kb.atomic import new_directory
+from spacy_bel.retriever.disk import is_full
 from spacy_bel.retriever.encoder import Encoder
 
 REPORT = "training.json"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
-
-
-class TrainingError(BelError, OSError):
-    """A run that must not begin, or cannot go on, because of what is on disk."""
 
 
 class Checkpoint:
@@ -132,8 +128,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left" in str(error):
+        if is_full(error):
             free = shutil.disk_usage(path.parent).free / 1e6
             raise TrainingError(
                 f"No space left to write {path} ({free:,.0f} MB are free). What was there before "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
+from spacy_bel.errors import SettingsError
 from spacy_bel.retriever.training.loss import MarginOf
 
 Dtype = Literal["float32", "bfloat16"]
@@ -33,7 +34,7 @@ class BiEncoderSettings:
     dtype: "bfloat16" to run matrix products in 16 bits, where processor or GPU are fast in it.
     seed: of everything that is drawn; equal seeds give equal weights on one thread of a processor.
 
-    Raises ValueError for a setting that cannot be used.
+    Raises SettingsError for a setting that cannot be used.
     """
 
     epochs: int = 10
@@ -62,12 +63,12 @@ class BiEncoderSettings:
                 continue
             if value < 0 or (field.name in _POSITIVE and value == 0):
                 least = "more than" if field.name in _POSITIVE else "at least"
-                raise ValueError(f"{field.name} is {value}: give {least} 0.")
+                raise SettingsError(f"{field.name} is {value}: give {least} 0.")
         if self.batch_size < 2 or self.mined_concepts < 2:
-            raise ValueError("batch_size and mined_concepts must be at least 2.")
+            raise SettingsError("batch_size and mined_concepts must be at least 2.")
         if self.mention_share > 1:
-            raise ValueError(f"mention_share is {self.mention_share}: give a share from 0 to 1.")
+            raise SettingsError(f"mention_share is {self.mention_share}: give a share from 0 to 1.")
         for name, choices in (("dtype", Dtype), ("margin_of", MarginOf)):
             if (value := getattr(self, name)) not in get_args(choices):
                 known = " or ".join(map(repr, get_args(choices)))
-                raise ValueError(f"{name} is {value!r}: use {known}.")
+                raise SettingsError(f"{name} is {value!r}: use {known}.")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spacy_bel.errors import ModelError
+from spacy_bel.errors import ModelError, SettingsError
 
 HalfDtype = Literal["float16", "bfloat16"]
 _TORCH = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -85,7 +85,7 @@ class HalfMatrix:
 def to_half(vectors: np.ndarray, dtype: HalfDtype) -> np.ndarray:
     """Round float32 to 16 bits; raises ModelError for values that do not fit into them."""
     if dtype not in _TORCH:
-        raise ModelError(f"dtype is {dtype!r}: use one of {', '.join(_TORCH)}.")
+        raise SettingsError(f"dtype is {dtype!r}: use one of {', '.join(_TORCH)}.")
     rounded = torch.from_numpy(np.ascontiguousarray(vectors)).to(_TORCH[dtype])
     if not bool(torch.isfinite(rounded).all()):
         raise ModelError(

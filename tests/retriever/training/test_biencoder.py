@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from spacy_bel.errors import FingerprintMismatchError, ModelError
+from spacy_bel.errors import FingerprintMismatchError, ModelError, SettingsError, TrainingError
 from spacy_bel.expansion import Query
 from spacy_bel.kb import Concept
 from spacy_bel.retriever.encoder import Encoder
 from spacy_bel.retriever.training import checkpoint as checkpoint_module
 from spacy_bel.retriever.training.biencoder import train_biencoder
-from spacy_bel.retriever.training.checkpoint import TrainingError
 from spacy_bel.retriever.training.names import TrainingNames
 from spacy_bel.retriever.training.selection import DevelopmentMention, DevelopmentSet
 from spacy_bel.retriever.training.settings import BiEncoderSettings
@@ -248,7 +247,7 @@ def test_16_bits(train):
     ],
 )
 def test_settings_that_cannot_be_used(setting, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingsError, match=message):
         BiEncoderSettings(**setting)
 
 
