@@ -33,7 +33,7 @@ class ModelError(BelError, ValueError):
 
 
 class SettingsError(BelError, ValueError):
-    """A setting of a retriever or of a training run that cannot be used; the message says why."""
+    """A setting of a component or of a training run that cannot be used; the message says why."""
 
 
 class TrainingError(BelError, OSError):

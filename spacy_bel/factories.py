@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from spacy.language import Language
 
@@ -147,6 +147,63 @@ def make_longbel_linker(
         max_length=max_length,
         label_groups=label_groups,
         unmapped_labels=unmapped_labels,
+        spans_key=spans_key,
+        threshold=threshold,
+        max_candidates=max_candidates,
+        store_kb=store_kb,
+        scorer=scorer,
+    )
+
+
+@Language.factory(
+    "bel_setwise",
+    assigns=ASSIGNS,
+    requires=[*REQUIRES, "span._.kb_candidates"],
+    default_config={
+        "kb": None,
+        "model": None,
+        "options": 10,
+        "context": "sentence",
+        "batch_tokens": 4096,
+        "device": None,
+        "dtype": None,
+        "spans_key": None,
+        "threshold": 0.0,
+        "max_candidates": 25,
+        "store_kb": True,
+        "scorer": SCORER,
+    },
+    default_score_weights=SCORE_WEIGHTS,
+)
+def make_setwise(
+    nlp: Language,
+    name: str,
+    kb: Any,
+    model: Any,
+    options: int,
+    context: Literal["sentence", "passage"],
+    batch_tokens: int,
+    device: str | None,
+    dtype: str | None,
+    spans_key: str | None,
+    threshold: float,
+    max_candidates: int,
+    store_kb: bool,
+    scorer: Callable[..., Any] | None,
+) -> Callable[..., Any]:
+    """Re-orders candidates by reading all of them beside the mention's sentence."""
+    from .setwise.component import SetwiseReader
+
+    return SetwiseReader(
+        nlp,
+        name,
+        kb=kb,
+        model=model,
+        options=options,
+        context=context,
+        batch_tokens=batch_tokens,
+        device=device,
+        dtype=dtype,
         spans_key=spans_key,
         threshold=threshold,
         max_candidates=max_candidates,

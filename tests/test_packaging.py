@@ -100,7 +100,9 @@ def test_every_declared_entry_point_exists():
     assert all(callable(p.load()) or p.group == "spacy_cli" for p in installed.values())
 
 
-@pytest.mark.parametrize("name", ["bel_dictionary", "bel_retriever", "longbel_linker"])
+@pytest.mark.parametrize(
+    "name", ["bel_dictionary", "bel_retriever", "bel_setwise", "longbel_linker"]
+)
 def test_factories_are_found_and_complete_their_config(name):
     nlp = spacy.blank("en")
     nlp.add_pipe(name)
