@@ -1,0 +1,1 @@
+"""Re-ranking candidates by reading mention, context and candidate together."""
