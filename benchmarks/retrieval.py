@@ -30,10 +30,10 @@ from rich.table import Table
 
 from benchmarks.retrieval_tasks import TASKS, Task
 from spacy_bel.corpora.document import CorpusDocument
+from spacy_bel.corpora.training_mentions import add_training_mentions
 from spacy_bel.evaluation.policies import Policies
 from spacy_bel.evaluation.retrieval import RetrievalEvaluation, evaluate_retriever
 from spacy_bel.kb import KnowledgeBase
-from spacy_bel.kb.training_mentions import add_training_mentions
 from spacy_bel.retriever.dense import DenseRetriever
 from spacy_bel.retriever.ensemble import EnsembleIndex, EnsembleRetriever
 from spacy_bel.retriever.exact import ExactRetriever

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,26 @@ class LinkingPipe(Pipe, KnowledgeBaseHolder):
 
     def _state(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_mapping"}
+
+
+def in_batches(
+    docs: Iterator[MarkedDoc], link: Callable[[list[MarkedDoc]], list[Links]], size: int
+) -> Iterator[Links | Exception]:
+    """Link so many documents at a time; the links of each, or what went wrong with it.
+
+    link: gives the links of every document of a batch. Where it fails, the documents are linked one
+    by one, so that only those at fault are lost.
+    """
+    while batch := list(islice(docs, size)):
+        try:
+            links = link(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                yield error
+            else:
+                yield from in_batches(iter(batch), link, 1)
+        else:
+            yield from links
 
 
 def _restore(cls: type[LinkingPipe], name: str, state: dict[str, Any]) -> LinkingPipe:

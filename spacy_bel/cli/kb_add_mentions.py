@@ -43,7 +43,7 @@ def add_mentions(
     """
     from spacy_bel.cli.corpora import read_corpora
     from spacy_bel.cli.output import check_free
-    from spacy_bel.kb.training_mentions import TrainingMentionsReport, add_training_mentions
+    from spacy_bel.corpora.training_mentions import TrainingMentionsReport, add_training_mentions
 
     check_free(output, force)
     kb = open_kb(directory)

@@ -65,7 +65,7 @@ def open_searched(
     if not mentions:
         return opened
     from spacy_bel.cli.corpora import read_corpora
-    from spacy_bel.kb.training_mentions import add_training_mentions
+    from spacy_bel.corpora.training_mentions import add_training_mentions
 
     documents = read_corpora(mentions, format, labels, "Adding training mentions")
     return add_training_mentions(opened, documents)

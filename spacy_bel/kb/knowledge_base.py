@@ -59,7 +59,7 @@ class KnowledgeBase:
     concept_group_masks: uint64, shape (concepts, ceil(groups / 64)); bit ``g % 64`` of word
         ``g // 64`` is set if the concept belongs to ``groups[g]``.
     training_mentions: int32, how often training documents mention each concept; None unless their
-        mentions were added as names (`spacy_bel.kb.training_mentions`).
+        mentions were added as names (`spacy_bel.corpora.training_mentions`).
     """
 
     def __init__(

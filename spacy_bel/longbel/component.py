@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +21,8 @@ from .document import Document
 from .documents import reading_order, to_document
 from .engine import Engine, Report
 from .models.base import LanguageModel, tokenizer_fingerprint
-from .models.loading import ModelReference, copy_model, resolve_model
+from .models.holder import LanguageModelHolder
+from .models.loading import ModelReference, resolve_model
 from .name_trie import NameTrie
 from .prompts import Prompt, get_prompt
 from .tokenization import PromptTokenizer
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_PROMPT = "hybrid_long"
 
 
-class LongBELLinker(LinkingPipe):
+class LongBELLinker(LinkingPipe, LanguageModelHolder):
     """Links mentions by generating concept names under a trie of all names of the terminology.
 
     Method: LongBEL (arXiv 2605.13451). The mention is put before a language model with its context
@@ -101,7 +101,6 @@ class LongBELLinker(LinkingPipe):
             if tokenizer.end_token != self._trie.end_token:
                 self._trie = self._trie_directory = None
 
-    # Not called `model`: spaCy asks every component for that when a pipeline is put together.
     @property
     def language_model(self) -> LanguageModel:
         """The language model, loaded on first use."""
@@ -233,13 +232,8 @@ class LongBELLinker(LinkingPipe):
     def _disk_readers(self) -> dict[str, Callable[[Path], None]]:
         return {"model": self._model_from_disk, "token_trie": self._trie_from_disk}
 
-    def _model_to_disk(self, path: Path) -> None:
-        copy_model(self.language_model, path)
-
-    def _model_from_disk(self, path: Path) -> None:
-        if path.is_dir():
-            self._model_reference = path
-            self._model = self._trie = self._engine = None
+    def _forget_model(self) -> None:
+        self._model = self._trie = self._engine = None
 
     def _trie_to_disk(self, path: Path) -> None:
         if self.store_kb and self._trie_directory != path.resolve():
@@ -256,25 +250,8 @@ class LongBELLinker(LinkingPipe):
     def _bytes_readers(self) -> dict[str, Callable[[Any], None]]:
         return {"model": self._model_from_bytes}
 
-    def _model_to_bytes(self) -> dict[str, bytes]:
-        with tempfile.TemporaryDirectory() as directory:
-            copy_model(self.language_model, Path(directory))
-            return {file.name: file.read_bytes() for file in sorted(Path(directory).iterdir())}
-
-    def _model_from_bytes(self, files: dict[str, bytes]) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            for name, content in files.items():
-                (Path(directory) / Path(name).name).write_bytes(content)
-            self.set_model(Path(directory))
-        # The directory is gone: from here on the model is known by itself.
-        self.language_model.directory = None
-        self._model_reference = self.language_model
-
     def _state(self) -> dict[str, Any]:
-        state = {**super()._state(), "_engine": None, "_trie": None}
-        if self._model is not None and self._model.directory is not None:
-            state.update(_model_reference=self._model.directory, _model=None)
-        return state
+        return {**super()._state(), "_engine": None, "_trie": None, **self._model_state()}
 
 
 def _progress(total: int) -> Callable[[Iterable[str]], Iterable[str]]:

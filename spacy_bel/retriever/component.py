@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..candidates import Candidate
 from ..errors import ModelError
 from ..expansion import Query, expand
 from ..kb.reference import KBReference
-from ..linking_pipe import LinkingPipe, Links, MarkedDoc
+from ..linking_pipe import LinkingPipe, Links, MarkedDoc, in_batches
 from .index import CandidateIndex, Retriever
 
 #: Documents whose mentions are searched together, so that repeated mentions are searched once.
@@ -86,18 +85,7 @@ class RetrieverPipe(LinkingPipe):
 
     def link(self, docs: Iterator[MarkedDoc]) -> Iterator[Links | Exception]:
         """Candidates of every mention, document by document."""
-        while batch := list(islice(docs, _DOCS_AT_ONCE)):
-            try:
-                found = self._search(batch)
-            except Exception as error:
-                if len(batch) == 1:
-                    yield error
-                    continue
-                # One by one: that tells which document is at fault, and links the others.
-                for marked in batch:
-                    yield from self.link(iter([marked]))
-            else:
-                yield from found
+        return in_batches(docs, self._search, _DOCS_AT_ONCE)
 
     def _search(self, batch: list[MarkedDoc]) -> list[Links]:
         linkable = [{m.index for m in self.linkable(marked.mentions)} for marked in batch]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,10 @@ from spacy.tokens import Doc
 from ..candidates import Candidate, get_candidates
 from ..errors import ModelError, SettingsError
 from ..kb.reference import KBReference
-from ..linking_pipe import LinkingPipe, Links, MarkedDoc, MentionSpan
+from ..linking_pipe import LinkingPipe, Links, MarkedDoc, MentionSpan, in_batches
 from ..longbel.models.base import LanguageModel
-from ..longbel.models.loading import ModelReference, copy_model, resolve_model
+from ..longbel.models.holder import LanguageModelHolder
+from ..longbel.models.loading import ModelReference, resolve_model
 from ..mentions import NIL, mention_spans, set_links
 from .contexts import CONTEXTS, Context, questions
 from .prompt import option_text
@@ -39,7 +38,7 @@ class _ReadDoc(MarkedDoc):
     nil: list[int] = field(default_factory=list)
 
 
-class SetwiseReader(LinkingPipe):
+class SetwiseReader(LinkingPipe, LanguageModelHolder):
     """Re-orders the candidates that a component before it has put on the mentions.
 
     Method: BeLink (Shlyk et al. 2026, doi 10.1145/3805712.3809918). The first candidates of a
@@ -97,7 +96,6 @@ class SetwiseReader(LinkingPipe):
         self._model_reference, self._model, self._reader = reference, None, None
         _ = self.reader
 
-    # Not called `model`: spaCy asks every component for that when a pipeline is put together.
     @property
     def language_model(self) -> LanguageModel:
         """The language model, loaded on first use."""
@@ -142,18 +140,7 @@ class SetwiseReader(LinkingPipe):
 
     def link(self, docs: Iterator[MarkedDoc]) -> Iterator[Links | Exception]:
         """Candidates of every mention in their new order, document by document."""
-        while batch := list(islice(docs, _DOCS_AT_ONCE)):
-            try:
-                links = self._read(batch)
-            except Exception as error:
-                if len(batch) == 1:
-                    yield error
-                    continue
-                # One by one: that tells which document is at fault, and reads the others.
-                for marked in batch:
-                    yield from self.link(iter([marked]))
-            else:
-                yield from links
+        return in_batches(docs, self._read, _DOCS_AT_ONCE)
 
     def annotate(self, marked: MarkedDoc, links: Links) -> None:
         """Write candidates and codes to a document."""
@@ -208,32 +195,11 @@ class SetwiseReader(LinkingPipe):
     def _bytes_readers(self) -> dict[str, Callable[[Any], None]]:
         return {"model": self._model_from_bytes}
 
-    def _model_to_disk(self, path: Path) -> None:
-        copy_model(self.language_model, path)
-
-    def _model_from_disk(self, path: Path) -> None:
-        if path.is_dir():
-            self._model_reference, self._model, self._reader = path, None, None
-
-    def _model_to_bytes(self) -> dict[str, bytes]:
-        with tempfile.TemporaryDirectory() as directory:
-            copy_model(self.language_model, Path(directory))
-            return {file.name: file.read_bytes() for file in sorted(Path(directory).iterdir())}
-
-    def _model_from_bytes(self, files: dict[str, bytes]) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            for name, content in files.items():
-                (Path(directory) / Path(name).name).write_bytes(content)
-            self.set_model(Path(directory))
-        # The directory is gone: from here on the model is known by itself.
-        self.language_model.directory = None
-        self._model_reference = self.language_model
-
     def _state(self) -> dict[str, Any]:
-        state = {**super()._state(), "_reader": None}
-        if self._model is not None and self._model.directory is not None:
-            state.update(_model_reference=self._model.directory, _model=None)
-        return state
+        return {**super()._state(), "_reader": None, **self._model_state()}
+
+    def _forget_model(self) -> None:
+        self._model = self._reader = None
 
 
 def reordered(candidates: list[Candidate], reading: Reading) -> list[Candidate]:

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_bel.corpora.document import Annotation
+from spacy_bel.corpora.training_mentions import add_training_mentions
 from spacy_bel.errors import UnmappedLabelError
 from spacy_bel.evaluation import EvaluationError, Policies, evaluate
 from spacy_bel.evaluation.retrieval import evaluate_retriever
-from spacy_bel.kb.training_mentions import add_training_mentions
 from spacy_bel.retriever.exact import ExactRetriever
 from spacy_bel.retriever.index import CandidateIndex
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_bel.corpora.document import Annotation, CorpusDocument
+from spacy_bel.corpora.training_mentions import TrainingMentionsReport, add_training_mentions
 from spacy_bel.errors import KnowledgeBaseError
 from spacy_bel.kb import KnowledgeBase
 from spacy_bel.kb.cleaning import clean_names
 from spacy_bel.kb.text import fold
-from spacy_bel.kb.training_mentions import TrainingMentionsReport, add_training_mentions
 from spacy_bel.retriever.exact import ExactRetriever
 
 
