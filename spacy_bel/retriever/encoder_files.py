@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
+from spacy_bel import hub
 from spacy_bel.errors import ModelError
-from spacy_bel.retriever import hub, presets
+from spacy_bel.pretrained import load_pretrained
+from spacy_bel.retriever import presets
 from spacy_bel.retriever.presets import EncoderSettings
 
 # What sentence-transformers cannot express (padding without a mask) stands in a file of our own,
@@ -64,7 +64,7 @@ def load_model(weights: str | Path, *, pooler: bool) -> tuple[Any, Any]:
     Raises ModelError if they cannot be read or are incomplete.
     """
     try:
-        model, report, tokenizer = _load_anywhere(weights)
+        model, report, tokenizer = load_pretrained(AutoModel, weights)
     except ModelError:
         raise
     except Exception as error:  # transformers raises many classes, from OSError to UnpicklingError
@@ -174,63 +174,6 @@ def _pooling(file: Path) -> presets.Pooling:
         f"'{file}' asks for the pooling {' + '.join(sorted(modes)) or 'none'}: only cls and mean "
         "can be used here."
     )
-
-
-def _load_anywhere(weights: str | Path) -> tuple[Any, dict[str, Any], Any]:
-    """Model, what its weights lack, and tokenizer; a hub model from the cache if it is there."""
-    if Path(weights).is_dir():
-        return _load(weights, safetensors=_has_safetensors(weights))
-    hub_id = str(weights)
-    hub.check_id(hub_id)
-    if hub.is_cached(hub_id):
-        with suppress(OSError):  # something is not in the cache
-            return _load(hub_id, safetensors=True, local_files_only=True)
-    hub.check_reachable(hub_id)
-    return _load(hub_id, safetensors=True)
-
-
-def _load(
-    weights: str | Path, *, safetensors: bool, **place: Any
-) -> tuple[Any, dict[str, Any], Any]:
-    tokenizer = AutoTokenizer.from_pretrained(weights, trust_remote_code=False, **place)
-    return (*_load_weights(weights, safetensors=safetensors, **place), tokenizer)
-
-
-def _load_weights(
-    weights: str | Path, *, safetensors: bool, **place: Any
-) -> tuple[Any, dict[str, Any]]:
-    options: dict[str, Any] = {**place, "trust_remote_code": False, "output_loading_info": True}
-    try:
-        return AutoModel.from_pretrained(weights, use_safetensors=safetensors, **options)
-    except OSError:
-        if not safetensors or Path(weights).is_dir():
-            raise
-    # A published model of the time before safetensors.
-    _check_torch(weights)
-    return AutoModel.from_pretrained(weights, use_safetensors=False, weights_only=True, **options)
-
-
-def _has_safetensors(weights: str | Path) -> bool:
-    files = {file.name for file in Path(weights).iterdir()}
-    if any(name.endswith((".safetensors", ".safetensors.index.json")) for name in files):
-        return True
-    if not files & {"pytorch_model.bin", "pytorch_model.bin.index.json"}:
-        raise ModelError(
-            f"'{weights}' has no model.safetensors. Copy the weights of the model into it, or "
-            "convert them: AutoModel.from_pretrained(…).save_pretrained(…)."
-        )
-    _check_torch(weights)
-    return False
-
-
-def _check_torch(weights: str | Path) -> None:
-    # Older versions can be made to run code even when told to read weights only (CVE-2025-32434).
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if version < (2, 6):
-        raise ModelError(
-            f"'{weights}' has only a pytorch_model.bin, which torch {torch.__version__} cannot "
-            "read safely: update to torch 2.6, or convert the weights to safetensors there."
-        )
 
 
 def _json(file: Path) -> Any:

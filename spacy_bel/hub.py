@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, try_to_load_from_cache
 
-from spacy_bel.errors import ModelError
+from .errors import ModelError
 
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+", re.ASCII)
 _CACHED_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -33,7 +33,13 @@ def check_id(model: str) -> None:
 
 def is_cached(model: str) -> bool:
     """Whether a model was fetched before, at least in part; asks the disk only."""
-    return isinstance(try_to_load_from_cache(model, "config.json"), str)
+    return cached_directory(model) is not None
+
+
+def cached_directory(model: str) -> Path | None:
+    """Where the files of a model are that was fetched before; asks the disk only."""
+    config = try_to_load_from_cache(model, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def check_reachable(model: str) -> None:

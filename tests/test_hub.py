@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import HfApi
 
 from spacy_bel.errors import ModelError
+from spacy_bel.hub import check_id
 from spacy_bel.retriever.encoder import Encoder
-from spacy_bel.retriever.hub import check_id
 from tests.retriever.tiny_encoders import write_encoder
 
 
