@@ -9,6 +9,8 @@ from __future__ import annotations
 import typer
 from spacy.cli._util import app
 
+from spacy_bel.cli.calibrate import calibrate
+from spacy_bel.cli.candidates import candidates
 from spacy_bel.cli.corpus import check, convert
 from spacy_bel.cli.corpus import info as corpus_info
 from spacy_bel.cli.demo import demo
@@ -58,6 +60,8 @@ bel.command("demo")(demo)
 bel.command("link", no_args_is_help=True)(link)
 bel.command("evaluate", no_args_is_help=True)(evaluate)
 bel.command("evaluate-retriever", no_args_is_help=True)(evaluate_retriever)
+bel.command("candidates", no_args_is_help=True)(candidates)
+bel.command("calibrate", no_args_is_help=True)(calibrate)
 kb.command("build", no_args_is_help=True)(build)
 kb.command("info", no_args_is_help=True)(info)
 kb.command("merge", no_args_is_help=True)(merge)

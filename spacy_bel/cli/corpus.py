@@ -75,7 +75,7 @@ def convert(
     documents = _Documents(input, format, ids, code_column, on_error)
     counts = CorpusInfo()
     with written_at_the_end(output, binary=True) as stream:
-        write_documents(_counted(documents, counts), stream, to, _blank(lang))
+        write_documents(_counted(documents, counts), stream, to, blank_pipeline(lang))
     documents.list_skipped()
     say(f"Wrote {counts.mentions:,} mentions in {counts.documents:,} documents to {output}.")
 
@@ -185,7 +185,8 @@ def _counted(documents: _Documents, counts: Any) -> Iterator[CorpusDocument]:
         yield document
 
 
-def _blank(lang: str) -> Any:
+def blank_pipeline(lang: str) -> Any:
+    """spaCy's rules for a language; raises typer.BadParameter where it has none."""
     import spacy
 
     try:

@@ -43,17 +43,29 @@ def read_docbin(source: Source, *, on_error: OnError = None) -> Iterator[CorpusD
         ) from error
 
 
-def write_docbin(documents: Iterable[CorpusDocument], stream: IO[bytes], nlp: Language) -> None:
-    """Write documents, tokenised by a pipeline, with their gold codes and everything else."""
+def write_docbin(
+    documents: Iterable[CorpusDocument],
+    stream: IO[bytes],
+    nlp: Language,
+    *,
+    sentences: bool = False,
+) -> None:
+    """Write documents, tokenised by a pipeline, with their gold codes and everything else.
+
+    sentences: also mark sentences, see `spacy_bel.corpora.docs.split_sentences`.
+    """
     from spacy.tokens import DocBin
 
-    from spacy_bel.corpora.docs import to_doc
+    from spacy_bel.corpora.docs import split_sentences, to_doc
 
     # ENT_KB_ID and spans are kept by default; user data holds what spans cannot say.
     docs = DocBin(store_user_data=True)
     for document in documents:
         try:
-            docs.add(to_doc(document, nlp))
+            doc = to_doc(document, nlp)
+            if sentences:
+                split_sentences(doc)
+            docs.add(doc)
         except (ValueError, OverflowError, TypeError) as error:
             raise ReadError(
                 f"Document {document.id} cannot be stored in a DocBin ({error}): leave it out."

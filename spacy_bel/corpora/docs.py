@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from spacy.language import Language
@@ -20,6 +20,7 @@ from spacy_bel.corpora.document import (
     parse_code_string,
 )
 from spacy_bel.corpora.standoff import typed_passages
+from spacy_bel.sentences import sentence_starts
 
 DEFAULT_LABEL = "MENTION"
 MENTIONS = "mentions"
@@ -34,7 +35,8 @@ def to_doc(record: CorpusDocument, nlp: Language, *, gold: bool = True) -> Doc:
     overlapping ones the longest). Tokens are split where a mention begins or ends within one, so
     that the mentions keep their offsets, save for surrounding white space. Passages become
     ``doc.spans["passages"]``, the id ``doc.user_data["document_id"]``. A mention without type gets
-    the label "MENTION".
+    the label "MENTION". Ranked links of annotations become ``Span._.kb_candidates``, and never
+    `kb_id_`. Sentences of the record become those of the document; without them it has none.
 
     gold: keep the gold codes: as `kb_id_` of the mention (first alternatives, joined by "+") and in
         full in ``doc.user_data["gold_mentions"]``, rows of [start, end, type, codes]. The rest of
@@ -63,6 +65,12 @@ def to_doc(record: CorpusDocument, nlp: Language, *, gold: bool = True) -> Doc:
         for start, end, type in typed_passages(record)
     ]
     doc.spans[PASSAGES] = [passage for passage in passages if passage is not None]
+    if record.sentences:
+        _mark_sentences(doc, {start for start, _ in record.sentences})
+    for annotation in record.annotations:
+        span = mention_span(doc, annotation) if annotation.links else None
+        if span is not None:
+            set_candidates(span, annotation.links)
     if gold:
         doc.user_data["gold_mentions"] = [
             [annotation.start, annotation.end, annotation.type, annotation.codes]
@@ -76,11 +84,25 @@ def to_doc(record: CorpusDocument, nlp: Language, *, gold: bool = True) -> Doc:
                 for a in record.annotations
             ],
         }
-        for annotation in record.annotations:
-            span = mention_span(doc, annotation)
-            if span is not None and annotation.links:
-                set_candidates(span, annotation.links)
     return doc
+
+
+def split_sentences(doc: Doc) -> None:
+    """Mark the sentences of a document that `to_doc` made, unless it has some.
+
+    They are those of spaCy's rules. Passages begin sentences, too, and none begins in a mention.
+    """
+    if len(doc) and not doc.has_annotation("SENT_START", require_complete=True):
+        inside = {
+            offset for m in doc.spans[MENTIONS] for offset in range(m.start_char + 1, m.end_char)
+        }
+        passages = {passage.start_char for passage in doc.spans[PASSAGES]}
+        text = doc.text
+        # By spaCy's rules white space after a full stop would be a sentence of its own.
+        starts = {
+            len(text) - len(text[start:].lstrip()) for start in sentence_starts(doc) | passages
+        }
+        _mark_sentences(doc, {0, *starts} - inside)
 
 
 def mention_span(doc: Doc, annotation: Annotation) -> Span | None:
@@ -97,6 +119,9 @@ def from_doc(doc: Doc) -> CorpusDocument:
     their `kb_id_` is gold where they carry no ranked candidates.
     """
     document = CorpusDocument(str(doc.user_data.get("document_id", "")), doc.text)
+    # spaCy takes a single token for a sentence in any case.
+    if len(doc) > 1 and doc.has_annotation("SENT_START"):
+        document.sentences = [(s.start_char, s.end_char) for s in doc.sents]
     kept = doc.user_data.get(RECORD)
     if kept is None:
         passages = doc.spans.get(PASSAGES, [])
@@ -143,6 +168,14 @@ def _trimmed(text: str, annotation: Annotation) -> tuple[int, int]:
     return start, max(start, annotation.start + len(mention.rstrip()))
 
 
+def _mark_sentences(doc: Doc, starts: Collection[int]) -> None:
+    """Let sentences begin at the first token at or after each character, and nowhere else."""
+    offsets = [token.idx for token in doc]
+    first = {bisect_left(offsets, start) for start in starts}
+    for token in doc:
+        token.is_sent_start = token.i in first
+
+
 def _split_tokens(doc: Doc, borders: set[int]) -> None:
     starts = [token.idx for token in doc]
     cuts: dict[int, list[int]] = defaultdict(list)
@@ -163,7 +196,9 @@ def examples(
     """For each record an Example whose reference holds mentions and gold codes.
 
     gold_mentions: mark the mentions, without codes, in the predicted document as well, so that
-        linking is trained and scored apart from mention detection.
+        linking is trained and scored apart from mention detection. Where the records have ranked
+        links, mentions carry them as candidates on both sides, so that re-rankers need no retriever
+        before them.
     """
     for record in records:
         predicted = to_doc(record, nlp, gold=False) if gold_mentions else nlp.make_doc(record.text)

@@ -58,6 +58,7 @@ class CorpusDocument:
     meta: what else the file says about the document (relations, further JSON keys), untouched. A
         document whose id occurred before in its corpus has "duplicate_id", the number of times.
     passage_types: "title", "abstract" and the like, one for each passage; empty if not known.
+    sentences: character offsets of sentences; empty if nobody has said where they are.
     """
 
     id: str
@@ -66,6 +67,7 @@ class CorpusDocument:
     annotations: list[Annotation] = field(default_factory=list)
     meta: dict[str, Any] = field(default_factory=dict)
     passage_types: list[str] = field(default_factory=list)
+    sentences: list[tuple[int, int]] = field(default_factory=list)
 
 
 def code_string(codes: list[list[str]]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc
 
 from ..linking_pipe import MarkedDoc, MentionSpan
+from ..sentences import sentence_starts
 from .document import Document, Mention, Passage
 
 PASSAGES = "passages"
-
-_SENTENCIZER = Sentencizer()
 
 
 def to_document(marked: MarkedDoc, mentions: list[MentionSpan]) -> Document:
@@ -49,12 +47,7 @@ def _sentences(
     """Sentence spans without surrounding whitespace; no boundary lies inside a mention."""
     if not len(doc):
         return ()
-    if doc.has_annotation("SENT_START"):
-        starts = {sentence.start_char for sentence in doc.sents}
-    else:
-        (flags,) = _SENTENCIZER.predict([doc])
-        starts = {token.idx for token, flag in zip(doc, flags, strict=True) if flag}
-    starts |= {passage.start for passage in passages}
+    starts = sentence_starts(doc) | {passage.start for passage in passages}
     inside = set()
     for mention in mentions:
         inside |= set(range(mention.span.start_char + 1, mention.span.end_char))

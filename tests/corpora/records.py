@@ -13,6 +13,14 @@ CHARACTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", 
 WORDS = st.text(st.sampled_from("aZ:é<&_"), min_size=1, max_size=4)
 CODES = st.from_regex(r"[A-Z]{1,3}:?[0-9]{1,4}", fullmatch=True)
 PARTS = st.lists(CODES, min_size=1, max_size=3, unique=True)
+# Formats that list composites keep no part that another one implies.
+CODE_LISTS = st.lists(PARTS, max_size=3).filter(
+    lambda parts: (
+        not any(
+            set(a) <= set(b) for i, a in enumerate(parts) for j, b in enumerate(parts) if i != j
+        )
+    )
+)
 META = st.dictionaries(
     st.sampled_from(["note", "type", "code", "id", "codes", "json:x", "meta", "relations"]),
     st.text(CHARACTERS, max_size=3) | st.lists(st.integers(0, 9), min_size=1, max_size=2),
@@ -41,7 +49,7 @@ def records(draw):
                 max(b for _, b in pieces),
                 " ".join(text[a:b] for a, b in pieces),
                 draw(WORDS | st.just("")),
-                draw(st.lists(PARTS, max_size=3, unique_by=tuple)),
+                draw(CODE_LISTS),
                 pieces if len(pieces) > 1 else [],
                 f"T{number}",
                 meta=draw(META),
