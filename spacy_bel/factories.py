@@ -14,6 +14,9 @@ SCORE_WEIGHTS = {
     "bel_recall_at_1": 1.0,
     "bel_recall_at_5": 0.0,
     "bel_mrr": 0.0,
+    "bel_micro_p": None,
+    "bel_micro_r": None,
+    "bel_micro_f": None,
     "bel_per_label": None,
 }
 
@@ -54,6 +57,9 @@ def make_dictionary(
         "retriever": None,
         "abbreviations": True,
         "composites": True,
+        "reformulator": None,
+        "mention_weight": 0.6,
+        "reformulation_cache": None,
     },
     default_score_weights=SCORE_WEIGHTS,
 )
@@ -71,6 +77,9 @@ def make_retriever(
     retriever: Any,
     abbreviations: bool,
     composites: bool,
+    reformulator: Any,
+    mention_weight: float,
+    reformulation_cache: str | None,
 ) -> Callable[..., Any]:
     """Candidates by likeness of the mention to the names of concepts."""
     from .retriever.component import RetrieverPipe
@@ -89,6 +98,9 @@ def make_retriever(
         retriever=retriever,
         abbreviations=abbreviations,
         composites=composites,
+        reformulator=reformulator,
+        mention_weight=mention_weight,
+        reformulation_cache=reformulation_cache,
     )
 
 
@@ -156,6 +168,72 @@ def make_longbel_linker(
 
 
 @Language.factory(
+    "bel_crossencoder",
+    assigns=ASSIGNS,
+    requires=[*REQUIRES, "span._.kb_candidates"],
+    default_config={
+        "kb": None,
+        "model": {"@architectures": "spacy_bel.CrossEncoder.v1"},
+        "candidates": 10,
+        "candidate_text": {"name": "both", "synonyms": 0, "group": False, "definition": False},
+        "objective": "listwise",
+        "nil": True,
+        "retriever_scores": True,
+        "easy_share": 1.0,
+        "shuffle": "training",
+        "batch_tokens": 4096,
+        "spans_key": None,
+        "threshold": 0.0,
+        "max_candidates": 25,
+        "store_kb": True,
+        "scorer": SCORER,
+    },
+    default_score_weights=SCORE_WEIGHTS,
+)
+def make_crossencoder(
+    nlp: Language,
+    name: str,
+    kb: Any,
+    model: Any,
+    candidates: int,
+    candidate_text: dict[str, Any],
+    objective: Literal["listwise", "pairwise"],
+    nil: bool,
+    retriever_scores: bool,
+    easy_share: float,
+    shuffle: Literal["never", "training", "always"],
+    batch_tokens: int,
+    spans_key: str | None,
+    threshold: float,
+    max_candidates: int,
+    store_kb: bool,
+    scorer: Callable[..., Any] | None,
+) -> Callable[..., Any]:
+    """Re-orders candidates by reading each of them with the mention's context."""
+    from .crossencoder.component import CrossEncoderPipe
+
+    return CrossEncoderPipe(
+        nlp,
+        name,
+        kb=kb,
+        model=model,
+        candidates=candidates,
+        candidate_text=candidate_text,
+        objective=objective,
+        nil=nil,
+        retriever_scores=retriever_scores,
+        easy_share=easy_share,
+        shuffle=shuffle,
+        batch_tokens=batch_tokens,
+        spans_key=spans_key,
+        threshold=threshold,
+        max_candidates=max_candidates,
+        store_kb=store_kb,
+        scorer=scorer,
+    )
+
+
+@Language.factory(
     "bel_setwise",
     assigns=ASSIGNS,
     requires=[*REQUIRES, "span._.kb_candidates"],
@@ -167,6 +245,9 @@ def make_longbel_linker(
         "batch_tokens": 4096,
         "device": None,
         "dtype": None,
+        "lora": None,
+        "resamplings": 1,
+        "hidden": 0.1,
         "spans_key": None,
         "threshold": 0.0,
         "max_candidates": 25,
@@ -185,6 +266,9 @@ def make_setwise(
     batch_tokens: int,
     device: str | None,
     dtype: str | None,
+    lora: dict[str, Any] | None,
+    resamplings: int,
+    hidden: float,
     spans_key: str | None,
     threshold: float,
     max_candidates: int,
@@ -204,6 +288,9 @@ def make_setwise(
         batch_tokens=batch_tokens,
         device=device,
         dtype=dtype,
+        lora=lora,
+        resamplings=resamplings,
+        hidden=hidden,
         spans_key=spans_key,
         threshold=threshold,
         max_candidates=max_candidates,

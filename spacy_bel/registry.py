@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.training import Example
+    from thinc.api import Model
 
     from spacy_bel.kb.knowledge_base import KnowledgeBase
     from spacy_bel.longbel.models.base import LanguageModel
     from spacy_bel.retriever.index import Retriever
+    from spacy_bel.retriever.reformulation.base import QueryReformulator
 
 
 def make_linking_scorer(
@@ -98,6 +100,22 @@ def read_knowtator(
 ) -> Reader:
     """Reader "spacy_bel.Knowtator.v1" of XML beside articles: CRAFT; see `read_corpus`."""
     return _reader(path, "knowtator", ids, gold_mentions)
+
+
+def mix_corpora(
+    readers: dict[str, Reader],
+    weights: dict[str, float] | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> Reader:
+    """Reader "spacy_bel.Corpora.v1" of several corpora in turns.
+
+    readers: each in a block of its own (``[corpora.train.readers.ncbi]``). For the other settings
+    see `spacy_bel.corpora.mixing.MixedReader`.
+    """
+    from spacy_bel.corpora.mixing import MixedReader
+
+    return MixedReader(readers, weights, shuffle=shuffle, seed=seed)
 
 
 def _reader(
@@ -268,3 +286,60 @@ def scispacy_retriever(
     from spacy_bel.retriever.scispacy import ScispacyRetriever
 
     return ScispacyRetriever(neighbours=neighbours, ef_search=ef_search, directory=directory)
+
+
+def causal_lm_reformulator(
+    model: str,
+    ontology: str,
+    max_new_tokens: int = 150,
+    batch_size: int = 8,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> QueryReformulator:
+    """Reformulator "spacy_bel.CausalLMReformulator.v1": standard names by a local language model.
+
+    For the settings see `spacy_bel.retriever.reformulation.causal_lm.CausalLMReformulator`.
+    """
+    from spacy_bel.retriever.reformulation.causal_lm import CausalLMReformulator
+
+    return CausalLMReformulator(
+        model,
+        ontology,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def crossencoder_architecture(
+    encoder: str | None = None,
+    layout: Literal["base", "parallel", "multi", "passage", "document"] = "document",
+    attention: Literal["full", "block"] = "block",
+    repeat_mention: bool = False,
+    markers: Literal["none", "brackets", "numbers"] = "none",
+    max_length: int | None = None,
+    input_tokens: int | None = None,
+    candidate_tokens: int = 64,
+    mention_tokens: int = 32,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> Model[Any, Any]:
+    """Model "spacy_bel.CrossEncoder.v1": a transformer encoder read at masks.
+
+    encoder, dtype: see `spacy_bel.crossencoder.architecture.crossencoder_model`; the other settings
+    are those of `spacy_bel.crossencoder.layouts.Layout`.
+    """
+    from spacy_bel.crossencoder.architecture import crossencoder_model
+    from spacy_bel.crossencoder.layouts import Layout
+
+    chosen = Layout(
+        name=layout,
+        attention=attention,
+        repeat_mention=repeat_mention,
+        markers=markers,
+        max_length=max_length,
+        input_tokens=input_tokens,
+        candidate_tokens=candidate_tokens,
+        mention_tokens=mention_tokens,
+    )
+    return crossencoder_model(encoder, chosen, dtype)

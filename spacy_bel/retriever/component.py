@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 from spacy.language import Language
 
 from ..candidates import Candidate
-from ..errors import ModelError
+from ..errors import ModelError, SettingsError
 from ..expansion import Query, expand
 from ..kb.reference import KBReference
 from ..linking_pipe import LinkingPipe, Links, MarkedDoc, in_batches
-from .index import CandidateIndex, Retriever
+from ..sentences import sentence_starts
+from .index import CandidateIndex, Mixture, Retriever
+from .reformulation.answers import Answers
+from .reformulation.base import QueryReformulator, Request, make_requests
 
 #: Documents whose mentions are searched together, so that repeated mentions are searched once.
 _DOCS_AT_ONCE = 32
@@ -30,6 +33,14 @@ class RetrieverPipe(LinkingPipe):
         `spacy_bel.expansion`); what scores below `threshold` is no link.
     abbreviations: search for the long forms, too, that the document defines.
     composites: search for the parts of composite mentions, too.
+    reformulator: a `QueryReformulator`, such as a language model, that is shown each mention in its
+        sentence and says its standard name; None for mentions alone. It is no part of a saved
+        pipeline, which only names it in its config.
+    mention_weight: the share of the mention, from 0 to 1, in what is searched for; the rest
+        is that of the standard name, whose vector is added. Holds for each string that the mention
+        is searched by; see `CandidateIndex.search_mixtures` for indexes without vectors.
+    reformulation_cache: JSON lines in which the reformulator's answers are kept; None to forget
+        them with the component.
 
     The other arguments are those of `LinkingPipe`. Semantic groups are filtered before the best are
     chosen.
@@ -50,6 +61,9 @@ class RetrieverPipe(LinkingPipe):
         retriever: RetrieverReference = None,
         abbreviations: bool = True,
         composites: bool = True,
+        reformulator: QueryReformulator | None = None,
+        mention_weight: float = 0.6,
+        reformulation_cache: str | Path | None = None,
         max_candidates: int = 25,
         **settings: Any,
     ) -> None:
@@ -57,6 +71,14 @@ class RetrieverPipe(LinkingPipe):
         self.retriever = resolve_retriever(retriever)
         self.abbreviations = abbreviations
         self.composites = composites
+        if not 0 <= mention_weight <= 1:
+            raise SettingsError(
+                f"mention_weight is {mention_weight}: give the mention's share, 0 to 1."
+            )
+        self.mention_weight = mention_weight
+        self._answers: Answers | None = None
+        if reformulator is not None:
+            self._answers = Answers(reformulator, reformulation_cache)
         self._index: CandidateIndex | None = None
         self._saved: Path | bytes | None = None
 
@@ -79,9 +101,11 @@ class RetrieverPipe(LinkingPipe):
         self._index, self._saved = self.retriever.build(self.kb, progress=True), None
 
     def prepare(self) -> None:
-        """Open knowledge base and index."""
+        """Open knowledge base, index and reformulator."""
         super().prepare()
         _ = self.index
+        if self._answers is not None:
+            self._answers.open()
 
     def link(self, docs: Iterator[MarkedDoc]) -> Iterator[Links | Exception]:
         """Candidates of every mention, document by document."""
@@ -91,6 +115,7 @@ class RetrieverPipe(LinkingPipe):
         linkable = [{m.index for m in self.linkable(marked.mentions)} for marked in batch]
         queries: list[list[Query]] = []
         groups: list[tuple[str, ...]] = []
+        requests: list[Request] = []
         for marked, wanted in zip(batch, linkable, strict=True):
             expanded = expand(
                 marked.doc.text,
@@ -102,12 +127,24 @@ class RetrieverPipe(LinkingPipe):
                 if mention.index in wanted:
                     queries.append(alternatives)
                     groups.append(mention.groups)
+            if self._answers is not None:
+                requests += make_requests(
+                    marked.doc.text,
+                    sentence_starts(marked.doc),
+                    [
+                        (m.span.start_char, m.span.end_char, m.groups)
+                        for m in marked.mentions
+                        if m.index in wanted
+                    ],
+                )
         if not queries:
             return [[[] for _ in marked.mentions] for marked in batch]
         masks = {some: self.kb.group_mask(some) for some in set(groups)}
         found = iter(
             self.index.search_queries(
-                queries, np.stack([masks[some] for some in groups]), self.max_candidates
+                self._reformulated(queries, requests),
+                np.stack([masks[some] for some in groups]),
+                self.max_candidates,
             )
         )
         return [
@@ -116,6 +153,19 @@ class RetrieverPipe(LinkingPipe):
                 for mention in marked.mentions
             ]
             for marked, wanted in zip(batch, linkable, strict=True)
+        ]
+
+    def _reformulated(
+        self, queries: list[list[Query]], requests: list[Request]
+    ) -> Sequence[Sequence[Query | Mixture]]:
+        """Each query mixed with the standard name of its mention, where there is one."""
+        if self._answers is None:
+            return queries
+        share = 1 - self.mention_weight
+        names = self._answers.names(requests)
+        return [
+            [Mixture.of(query, name, share) for query in alternatives] if name else alternatives
+            for alternatives, name in zip(queries, names, strict=True)
         ]
 
     def _kb_changed(self) -> None:

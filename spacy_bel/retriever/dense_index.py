@@ -17,7 +17,7 @@ from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import clean, fold
 from spacy_bel.retriever.disk import explains_full_disk
 from spacy_bel.retriever.distinct import search_keys
-from spacy_bel.retriever.index import CandidateIndex, Hit
+from spacy_bel.retriever.index import CandidateIndex, Hit, Mixture
 from spacy_bel.retriever.name_table import NameTable
 from spacy_bel.retriever.stored import described
 
@@ -31,6 +31,9 @@ ARRAYS, ENCODER = "index", "encoder"
 #: Mentions that go through the vectors together.
 _MENTIONS_AT_ONCE = 64
 _CACHED_QUERIES = 20_000
+
+_Parts = tuple[tuple[str, float], ...]
+_Key = tuple[_Parts, bytes]
 
 
 class DenseIndex(CandidateIndex):
@@ -103,23 +106,41 @@ class DenseIndex(CandidateIndex):
 
         The approximate indexes of faiss may miss some. An empty mention finds nothing.
         """
-        form = fold if self.names.folded else clean
-        keys = search_keys(mentions, group_masks, k, form)
+        return self.search_mixtures([Mixture(((m, 1.0),)) for m in mentions], group_masks, k)
+
+    def search_mixtures(
+        self,
+        mixtures: Sequence[Mixture],
+        group_masks: np.ndarray | None = None,
+        k: int = 25,
+    ) -> list[list[Hit]]:
+        """The k best concepts by the sums of vectors; see ``CandidateIndex.search_mixtures``.
+
+        Scores are inner products with the sum, which is not normalised, and so the sums of shares
+        times scores. Empty strings add nothing.
+        """
+        masks = search_keys([mixture.text for mixture in mixtures], group_masks, k, str)
+        keys = [(self._parts(m), mask) for m, (_, mask) in zip(mixtures, masks, strict=True)]
         # Equal masks together, so that few filters are needed at once.
         distinct = sorted({key for key in keys if key[0]}, key=lambda key: (key[1], key[0]))
-        vectors = self._query_vectors([surface for surface, _ in distinct])
-        found: dict[tuple[str, bytes], list[Hit]] = {}
+        vectors = self._mixed_vectors([parts for parts, _ in distinct])
+        found: dict[_Key, list[Hit]] = {}
         for start in range(0, len(distinct), _MENTIONS_AT_ONCE):
             some = slice(start, start + _MENTIONS_AT_ONCE)
             results = self._search(distinct[some], vectors[some], k)
             found.update(zip(distinct[some], results, strict=True))
         return [list(found.get(key, ())) for key in keys]
 
-    def _search(
-        self, keys: Sequence[tuple[str, bytes]], vectors: np.ndarray, k: int
-    ) -> list[list[Hit]]:
+    def _parts(self, mixture: Mixture) -> _Parts:
+        """The strings of a mixture as they are embedded, with their shares."""
+        form = fold if self.names.folded else clean
+        formed = ((form(text), share) for text, share in mixture.parts)
+        return tuple((text, share) for text, share in formed if text)
+
+    def _search(self, keys: Sequence[_Key], vectors: np.ndarray, k: int) -> list[list[Hit]]:
         allowed = [self.names.allowed(mask) if mask else None for _, mask in keys]
         filters = [None if one is None else one.names for one in allowed]
+        surfaces = [parts[0][0] for parts, _ in keys]
         results: list[list[Hit]] = [[] for _ in keys]
         wanted = 4 * k  # several names of a concept may be among the best
         left = list(range(len(keys)))
@@ -131,9 +152,17 @@ class DenseIndex(CandidateIndex):
                 if len(rows) >= wanted and self.names.concepts(entries) < k:
                     again.append(i)
                 else:
-                    results[i] = self.names.ranked(keys[i][0], entries, k)
+                    results[i] = self.names.ranked(surfaces[i], entries, k)
             left, wanted = again, 4 * wanted
         return results
+
+    def _mixed_vectors(self, mixtures: Sequence[_Parts]) -> np.ndarray:
+        """Sums of the vectors of strings by their shares, float32, one row for each mixture."""
+        parts = [part for mixture in mixtures for part in mixture]
+        vectors = self._query_vectors([text for text, _ in parts])
+        vectors *= np.array([share for _, share in parts], np.float32)[:, None]
+        starts = np.cumsum([0, *map(len, mixtures)])[:-1]
+        return np.add.reduceat(vectors, starts, axis=0)
 
     def _query_vectors(self, surfaces: Sequence[str]) -> np.ndarray:
         """Vectors of strings, each embedded once as long as it is remembered."""

@@ -20,7 +20,7 @@ from spacy_bel.kb.text import fold
 from spacy_bel.retriever.disk import explains_full_disk
 from spacy_bel.retriever.distinct import search_keys
 from spacy_bel.retriever.fusion import Frequency, Fusion, FusionName, fit_weights
-from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Retriever
+from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Mixture, Retriever
 from spacy_bel.retriever.stored import REBUILD
 
 _KIND = "ensemble index"
@@ -50,9 +50,18 @@ class EnsembleIndex(CandidateIndex):
         """As in `CandidateIndex.search`; scores are those of `Fusion`."""
         return self.search_queries([[Query(mention)] for mention in mentions], group_masks, k)
 
+    def search_mixtures(
+        self,
+        mixtures: Sequence[Mixture],
+        group_masks: np.ndarray | None = None,
+        k: int = 25,
+    ) -> list[list[Hit]]:
+        """As in `CandidateIndex.search_mixtures`, by what every member makes of a mixture."""
+        return self.search_queries([[m._replace(weight=1.0)] for m in mixtures], group_masks, k)
+
     def search_queries(
         self,
-        queries: Sequence[Sequence[Query]],
+        queries: Sequence[Sequence[Query | Mixture]],
         group_masks: np.ndarray | None = None,
         k: int = 25,
     ) -> list[list[Hit]]:
@@ -81,7 +90,7 @@ class EnsembleIndex(CandidateIndex):
 
     def fetch(
         self,
-        queries: Sequence[Sequence[Query]],
+        queries: Sequence[Sequence[Query | Mixture]],
         group_masks: np.ndarray | None = None,
         k: int = 25,
     ) -> dict[str, list[list[Hit]]]:
@@ -97,7 +106,7 @@ class EnsembleIndex(CandidateIndex):
         return max(k, self.depth or max(4 * k, _LEAST_DEPTH))
 
     def _fuse(
-        self, queries: Sequence[Query], results: Mapping[str, list[Hit]], k: int
+        self, queries: Sequence[Query | Mixture], results: Mapping[str, list[Hit]], k: int
     ) -> list[Hit]:
         scores = self.fusion.scores(results, self.depth_for(k), self.frequency)
         surfaces = {fold(query.text) for query in queries}
@@ -213,7 +222,7 @@ class EnsembleRetriever(Retriever):
     def fitted(
         self,
         index: EnsembleIndex,
-        queries: Sequence[Sequence[Query]],
+        queries: Sequence[Sequence[Query | Mixture]],
         gold: Sequence[Collection[str]],
         group_masks: np.ndarray | None = None,
         *,

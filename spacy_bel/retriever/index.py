@@ -5,17 +5,41 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from spacy_bel.expansion import Query
 from spacy_bel.kb.knowledge_base import KnowledgeBase
+from spacy_bel.kb.text import fold
 
 Hit = tuple[str, str, float]
 """A concept that was found: its code, the name it was found by, its score."""
 
 #: Scores that agree in so many decimals count as equal; float32 sums differ beyond.
 DECIMALS = 6
+
+
+class Mixture(NamedTuple):
+    """Several strings that are searched for as one; their vectors are added where there are any.
+
+    parts: strings and their shares, above 0, which sum to 1; the first is what surface matches are
+    told by. weight: as that of a `Query`.
+    """
+
+    parts: tuple[tuple[str, float], ...]
+    weight: float = 1.0
+
+    @property
+    def text(self) -> str:
+        """The first string."""
+        return self.parts[0][0]
+
+    @classmethod
+    def of(cls, query: Query, other: str, share: float) -> Mixture:
+        """A query of which another string has a share, from 0 to 1."""
+        parts = ((query.text, 1 - share), (other, share))
+        return cls(tuple((text, part) for text, part in parts if part > 0), query.weight)
 
 
 class CandidateIndex(ABC):
@@ -38,9 +62,26 @@ class CandidateIndex(ABC):
         Raises ValueError if k < 1 or the masks are not as many as the mentions.
         """
 
+    def search_mixtures(
+        self,
+        mixtures: Sequence[Mixture],
+        group_masks: np.ndarray | None = None,
+        k: int = 25,
+    ) -> list[list[Hit]]:
+        """The k best concepts of each mixture of strings; their weights play no part.
+
+        A name scores the sum of shares times scores where scores are sums over a vector. Where they
+        are not, as here, each string is searched by itself, and a concept scores the maximum of
+        share times score; strings that differ only in case and white space add up their shares. For
+        exact match both are the same.
+
+        The arguments are those of ``search``, and so are ties.
+        """
+        return self.search_queries([_separate(mixture) for mixture in mixtures], group_masks, k)
+
     def search_queries(
         self,
-        queries: Sequence[Sequence[Query]],
+        queries: Sequence[Sequence[Query | Mixture]],
         group_masks: np.ndarray | None = None,
         k: int = 25,
     ) -> list[list[Hit]]:
@@ -49,14 +90,32 @@ class CandidateIndex(ABC):
         A concept scores the maximum over the queries of weight times score; among equals the
         earlier query wins, then the order of its result. group_masks: one row per mention.
         """
-        flat = [query.text for alternatives in queries for query in alternatives]
+        flat = [query for alternatives in queries for query in alternatives]
         counts = [len(alternatives) for alternatives in queries]
         masks = None if group_masks is None else np.repeat(group_masks, counts, axis=0)
-        found = iter(self.search(flat, masks, k))
+        found = iter(self._search_each(flat, masks, k))
         return [
             merge([(query.weight, next(found)) for query in alternatives], k)
             for alternatives in queries
         ]
+
+    def _search_each(
+        self, queries: Sequence[Query | Mixture], masks: np.ndarray | None, k: int
+    ) -> list[list[Hit]]:
+        """Results of strings and mixtures, whatever their weights."""
+        mixed = [row for row, query in enumerate(queries) if isinstance(query, Mixture)]
+        if not mixed:
+            return self.search([query.text for query in queries], masks, k)
+        plain = sorted({*range(len(queries))}.difference(mixed))
+        found: dict[int, list[Hit]] = {}
+        if plain:
+            some = None if masks is None else masks[plain]
+            results = self.search([queries[row].text for row in plain], some, k)
+            found.update(zip(plain, results, strict=True))
+        mixtures = [query for query in queries if isinstance(query, Mixture)]
+        some = None if masks is None else masks[mixed]
+        found.update(zip(mixed, self.search_mixtures(mixtures, some, k), strict=True))
+        return [found[row] for row in range(len(queries))]
 
     @abstractmethod
     def to_disk(self, path: str | Path, *, force: bool = False) -> None:
@@ -103,3 +162,12 @@ def merge(results: Sequence[tuple[float, list[Hit]]], k: int) -> list[Hit]:
     for score, _, _, code, name in sorted(rows):
         best.setdefault(code, (code, name, -score))
     return list(best.values())[:k]
+
+
+def _separate(mixture: Mixture) -> list[Query]:
+    """The strings of a mixture, each with its share; equal ones together."""
+    shares: dict[str, Query] = {}
+    for text, share in mixture.parts:
+        before = shares.get(fold(text), Query(text, 0.0))
+        shares[fold(text)] = Query(before.text, before.weight + share)
+    return list(shares.values())

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from spacy_bel.errors import KnowledgeBaseError
 from spacy_bel.kb import storage
 from spacy_bel.kb.knowledge_base import KnowledgeBase
+from spacy_bel.kb.text import fold
 from spacy_bel.retriever.distinct import search_keys
-from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Retriever
+from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Mixture, Retriever
 from spacy_bel.retriever.name_table import Allowed, NameTable
 from spacy_bel.retriever.ngram_vectors import CharSide, NgramOptions, NgramVectors
 from spacy_bel.retriever.postings import Postings
@@ -37,6 +39,9 @@ _KIND = "n-gram index"
 _FLOORS = (0.2, 0.1, 0.0)
 _NAMES_PER_CONCEPT = 4
 _AT_ONCE = 256
+
+_Parts = tuple[tuple[str, float], ...]
+_Key = tuple[_Parts, bytes]
 
 
 class NgramIndex(CandidateIndex):
@@ -96,18 +101,32 @@ class NgramIndex(CandidateIndex):
 
         As in `CandidateIndex.search`; concepts that share no n-gram with a mention are not found.
         """
-        keys = search_keys(mentions, group_masks, k)
+        return self.search_mixtures([Mixture(((m, 1.0),)) for m in mentions], group_masks, k)
+
+    def search_mixtures(
+        self,
+        mixtures: Sequence[Mixture],
+        group_masks: np.ndarray | None = None,
+        k: int = 25,
+    ) -> list[list[Hit]]:
+        """The k best concepts by the sums of vectors; see ``CandidateIndex.search_mixtures``.
+
+        Scores are the sums of shares times scores.
+        """
+        masks = search_keys([mixture.text for mixture in mixtures], group_masks, k, str)
+        parts = [tuple((fold(text), share) for text, share in m.parts) for m in mixtures]
+        keys = [(some, mask) for some, (_, mask) in zip(parts, masks, strict=True)]
         distinct = list(dict.fromkeys(keys))
-        found: dict[tuple[str, bytes], list[Hit]] = {}
+        found: dict[_Key, list[Hit]] = {}
         for start in range(0, len(distinct), _AT_ONCE):
             block = distinct[start : start + _AT_ONCE]
             found.update(zip(block, self._search(block, k), strict=True))
         return [list(found[key]) for key in keys]
 
-    def _search(self, keys: Sequence[tuple[str, bytes]], k: int) -> list[list[Hit]]:
-        surfaces = [surface for surface, _ in keys]
+    def _search(self, keys: Sequence[_Key], k: int) -> list[list[Hit]]:
+        surfaces = [parts[0][0] for parts, _ in keys]
         allowed = [self.names.allowed(mask) if mask else None for _, mask in keys]
-        vectors = self._vectors(surfaces)
+        vectors = self._mixed_vectors([parts for parts, _ in keys])
         found: list[list[Hit]] = [[] for _ in keys]
         todo, wanted = list(range(len(keys))), _NAMES_PER_CONCEPT * k
         while todo:
@@ -125,6 +144,18 @@ class NgramIndex(CandidateIndex):
                     again.append(row)
             todo, wanted = again, 4 * wanted
         return found
+
+    def _mixed_vectors(self, mixtures: Sequence[_Parts]) -> sp.csr_matrix:
+        """Sums of the vectors of strings by their shares, one row for each mixture."""
+        parts = [part for mixture in mixtures for part in mixture]
+        vectors = self._vectors([text for text, _ in parts])
+        if len(parts) == len(mixtures):
+            return vectors
+        starts = np.cumsum([0, *map(len, mixtures)])
+        shares = np.array([share for _, share in parts], np.float32)
+        sums = sp.csr_matrix((shares, np.arange(len(parts)), starts)) @ vectors
+        sums.sort_indices()  # added up in one order, whatever a mention is searched with
+        return sums
 
     def to_disk(self, path: str | Path, *, force: bool = False) -> None:
         """Write a directory of plain arrays; ``force`` replaces an index that is there."""

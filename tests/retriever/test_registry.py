@@ -79,6 +79,7 @@ def test_a_block_without_settings_is_the_default(name, expected):
         ("dense_retriever", "dense", "DenseRetriever"),
         ("ensemble_retriever", "ensemble", "EnsembleRetriever"),
         ("scispacy_retriever", "scispacy", "ScispacyRetriever"),
+        ("causal_lm_reformulator", "reformulation.causal_lm", "CausalLMReformulator"),
     ],
 )
 def test_every_setting_of_a_retriever_can_be_written_in_a_config(function, module, name):
