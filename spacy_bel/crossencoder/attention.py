@@ -1,53 +1,86 @@
-"""How an encoder is told who sees whom.
+"""How an encoder is made to read a batch: in a row without padding, or side by side.
 
-Architectures take a mask per pair of tokens in different forms, and some take none, or compute
-positions themselves. What works is found by trying, on a few tokens, when a model is loaded.
+Not every architecture takes positions, or calls PyTorch's attention where it can be taken over.
+What works is found by trying, on a few tokens, when a model is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from spacy_bel.errors import ModelError
 
-Forward = Callable[[Any, Tensor, Tensor, Tensor], Any]
+from .inputs import CONTEXT, Batch
+from .padding import Padded, PaddedForward, block_ways, plain_forward
+from .positions import first_position, local_attention, masks_given, token_types
+from .rows import Row, RowAttention
+
+#: From a model, or its encoder, and a batch to a tensor of shape (tokens, …).
+Forward = Callable[[Any, Batch], Any]
 
 _TOLERANCE = 1e-4
 
 
-def plain_forward(network: Any, ids: Tensor, seen: Tensor) -> Any:
-    """What a model says with full attention; ids, seen: shape (inputs, tokens)."""
-    return network(input_ids=ids, attention_mask=seen.long())
+def forward_of(model: Any, attention: str) -> Forward:
+    """The fastest way to read batches with a model that gives what they ask for.
 
-
-def block_forward(model: Any) -> Forward:
-    """A function (network, ids, seen, positions) that runs a model with block attention.
-
-    model: a model of transformers with a head; network: it, or its encoder. ids, positions: shape
-    (inputs, tokens). seen: shape (inputs, tokens, tokens). Raises ModelError if the model cannot.
+    model: a model of transformers with a head. attention: "full" or "block". The result takes the
+    model, or its encoder, and a batch, and returns a tensor of shape (tokens, …): the logits, or
+    for an encoder its last hidden states. Raises ModelError if the model cannot do it.
     """
-    offset = _position_offset(model.base_model)
     encoder = model.base_model
-    if hasattr(encoder, "_update_attention_mask"):
-        ways: list[Forward] = [_local_and_global]
-    elif getattr(model.config, "local_attention", None) or getattr(
-        model.config, "sliding_window", None
-    ):
-        ways = []  # local attention would go by places in the input, not by positions
-    else:
-        ways = [_matrix, _added]
-    for way in ways:
-        if _independent(encoder, way, offset):
-            return lambda network, ids, seen, positions: way(network, ids, seen, positions + offset)
+    if _right(encoder, row_forward):
+        return row_forward
+    if attention == "full":
+        return padded(plain_forward)
+    for way in block_ways(encoder):
+        if _right(encoder, padded(way)):
+            return padded(way)
     raise ModelError(
         f"An encoder of the kind {model.config.model_type!r} cannot be given block attention: use "
         'attention="full", or an encoder such as BERT, RoBERTa, XLM-R or ModernBERT.'
     )
+
+
+def row_forward(network: Any, batch: Batch) -> Tensor:
+    """Read a batch as a single row of tokens."""
+    device = next(network.parameters()).device
+    encoder = network.base_model
+    ids = torch.from_numpy(batch.ids).to(device)[None]
+    positions = torch.from_numpy(batch.positions).to(device)[None] + first_position(encoder)
+    options: dict[str, Any] = {}
+    window, local = None, None
+    if hasattr(encoder, "_update_attention_mask"):
+        window = encoder.config.local_attention // 2
+        # Nothing is masked by it: it only tells which layers are which.
+        local = torch.zeros(1, dtype=encoder.dtype, device=device)
+        options["attention_mask"] = torch.ones_like(ids)
+    elif local_attention(encoder):
+        raise ValueError("Local attention would go by places in the row, not by positions.")
+    mode = RowAttention(Row(batch, device, window), local)
+    with masks_given(encoder, (None, local)), mode:
+        output = network(
+            input_ids=ids, position_ids=positions, **token_types(network, ids), **options
+        )
+    if not mode.calls:
+        raise ValueError("The encoder computes attention by itself.")
+    return _result(output)[0]
+
+
+def padded(way: PaddedForward) -> Forward:
+    """A way to read inputs side by side, for batches in a row."""
+
+    def forward(network: Any, batch: Batch) -> Tensor:
+        padding = getattr(network.config, "pad_token_id", None) or 0
+        inputs = Padded(batch, next(network.parameters()).device, padding)
+        return _result(way(network, inputs))[inputs.real]
+
+    return forward
 
 
 def longest_input(model: Any) -> int:
@@ -55,82 +88,50 @@ def longest_input(model: Any) -> int:
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is None or longest < 0:
         return 1 << 30
-    return int(longest) - _position_offset(model.base_model)
+    return int(longest) - first_position(model.base_model)
 
 
-def _position_offset(encoder: Any) -> int:
-    """The position of the first token: the RoBERTa family counts from behind its padding."""
-    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    return 0 if padding is None else int(padding) + 1
+def _result(output: Any) -> Tensor:
+    found: Tensor = output.logits if hasattr(output, "logits") else output.last_hidden_state
+    return found
 
 
-def _matrix(network: Any, ids: Tensor, seen: Tensor, positions: Tensor) -> Any:
-    return network(
-        input_ids=ids, attention_mask=seen.long(), position_ids=positions, **_types(network, ids)
-    )
-
-
-def _added(network: Any, ids: Tensor, seen: Tensor, positions: Tensor) -> Any:
-    dtype = network.dtype
-    added = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    added = added.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
-    return network(
-        input_ids=ids, attention_mask=added, position_ids=positions, **_types(network, ids)
-    )
-
-
-def _types(network: Any, ids: Tensor) -> dict[str, Tensor]:
-    """Token types, where a model would only make them for as many tokens as it has positions."""
-    if hasattr(getattr(network.base_model, "embeddings", None), "token_type_embeddings"):
-        return {"token_type_ids": torch.zeros_like(ids)}
-    return {}
-
-
-def _local_and_global(network: Any, ids: Tensor, seen: Tensor, positions: Tensor) -> Any:
-    """ModernBERT: some layers see only tokens near by, and near is a matter of position."""
-    encoder = network.base_model
-    distance = (positions[:, :, None] - positions[:, None, :]).abs()
-    near = seen & (distance <= encoder.config.local_attention // 2)
-    masks = []
-    for allowed in (seen, near):
-        added = torch.zeros(allowed.shape, dtype=encoder.dtype, device=ids.device)
-        masks.append(added.masked_fill(~allowed, torch.finfo(encoder.dtype).min)[:, None])
-    with _masks(encoder, (masks[0], masks[1])):
-        return network(input_ids=ids, attention_mask=torch.ones_like(ids), position_ids=positions)
-
-
-@contextmanager
-def _masks(encoder: Any, masks: tuple[Tensor, Tensor]) -> Iterator[None]:
-    """Give an encoder its two masks, where it would make them from padding."""
-    encoder._update_attention_mask = lambda *_, **__: masks
-    try:
-        yield
-    finally:
-        del encoder._update_attention_mask
-
-
-def _independent(encoder: Any, way: Forward, offset: int) -> bool:
-    """Whether the last of three blocks comes out as it does alone."""
-    context, block = 5, 3
-    device = next(encoder.parameters()).device
+def _right(encoder: Any, way: Forward) -> bool:
+    """Whether the last of three blocks, and an input beside theirs, come out as they do alone."""
+    context, block, other = 5, 3, 7
     size = context + 3 * block
-    ids = torch.arange(size, device=device)[None] % (encoder.config.vocab_size - 1) + 1
-    blocks = torch.arange(size, device=device) - context
-    owner = torch.where(blocks < 0, -1, torch.div(blocks, block, rounding_mode="floor"))
-    positions = torch.where(blocks < 0, blocks + context, context + blocks % block)[None]
-    seen = ((owner == -1)[None, :] | (owner[:, None] == owner[None, :]))[None]
-    alone = torch.cat([torch.arange(context), torch.arange(size - block, size)]).to(device)
+    owners = np.concatenate([np.full(context, CONTEXT), np.repeat(np.arange(3), block)])
+    positions = np.concatenate([np.arange(context), np.tile(context + np.arange(block), 3)])
+    last = np.concatenate([np.arange(context), np.arange(size - block, size)])
+    ids = np.arange(size + other) % (encoder.config.vocab_size - 1) + 1
+
+    def batch(ids: Any, positions: Any, owners: Any, *inputs: tuple[int, int]) -> Batch:
+        lengths, contexts = np.array(inputs).T
+        none = np.zeros(0, np.int64)
+        parts = np.full_like(owners, CONTEXT)
+        return Batch(ids, positions, owners, parts, lengths, contexts, none, none)
+
+    together = batch(
+        ids,
+        np.concatenate([positions, np.arange(other)]),
+        np.concatenate([owners, np.full(other, CONTEXT)]),
+        (size, context),
+        (other, other),
+    )
+    alone = batch(ids[last], positions[last], owners[last], (context + block, context))
     training = encoder.training
     encoder.eval()
     try:
         with torch.inference_mode():
-            packed = way(encoder, ids, seen, positions + offset).last_hidden_state[:, alone]
-            single = way(
-                encoder, ids[:, alone], seen[:, alone][:, :, alone], positions[:, alone] + offset
-            ).last_hidden_state
-    except (TypeError, ValueError, RuntimeError, IndexError):
+            found = way(encoder, together).float()
+            single = way(encoder, alone).float()
+            row = torch.from_numpy(ids[size:]).to(found.device)[None]
+            plain = encoder(input_ids=row, attention_mask=torch.ones_like(row)).last_hidden_state
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
         return False
     finally:
         encoder.train(training)
-    return bool(torch.allclose(packed.float(), single.float(), atol=_TOLERANCE))
+    return bool(
+        torch.allclose(found[last], single, atol=_TOLERANCE)
+        and torch.allclose(found[size:], plain[0].float(), atol=_TOLERANCE)
+    )

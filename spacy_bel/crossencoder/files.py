@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification
 
 from spacy_bel.errors import ModelError, SettingsError
+from spacy_bel.pretrained import load_pretrained
 
 from .layouts import Layout
 
@@ -46,30 +47,24 @@ def load_model(model: str | Path, *, seed: int) -> tuple[Any, Any]:
     """A model with a head of two labels, in evaluation mode and float32, and its tokenizer.
 
     An encoder without such a head gets one with random weights. seed: for these.
-    Raises ModelError if it cannot be read, or only by unpickling.
+    Nothing is unpickled, see `load_pretrained`. Raises ModelError if it cannot be read.
     """
-    if not Path(model).is_dir() and (
-        Path(model).is_absolute() or str(model).startswith((".", "~"))
-    ):
-        raise ModelError(f"There is no model directory '{model}'. Give an existing directory.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network, report = AutoModelForTokenClassification.from_pretrained(
+            network, report, tokenizer = load_pretrained(
+                AutoModelForTokenClassification,
                 model,
                 num_labels=2,
-                use_safetensors=True,
-                trust_remote_code=False,
                 # Other implementations take no mask for each pair of tokens.
                 attn_implementation="sdpa",
-                output_loading_info=True,
             )
+    except ModelError:
+        raise
     except Exception as error:  # transformers raises many classes
         raise ModelError(
             f"Cannot read an encoder from '{model}': {error} Give a hub id, or a directory with "
-            "config.json, tokenizer files and model.safetensors; older weights become safetensors "
-            "by AutoModel.from_pretrained(…).save_pretrained(…)."
+            "config.json, model.safetensors and tokenizer files."
         ) from error
     prefix = f"{network.base_model_prefix}."
     trained = (Path(model) / _LAYOUT).is_file()

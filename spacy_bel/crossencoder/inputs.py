@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ from .tokenization import PieceTokenizer
 
 IntArray = npt.NDArray[np.int64]
 
-_CONTEXT, _PADDING = -1, -2
+#: The number of the context, where blocks and candidates count from 0.
+CONTEXT = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,7 @@ class PackedInput:
     ids, positions, blocks, parts: of each token its id, its position, the block it is in (-1 for
     the context) and the candidate in the block (-1 for context and mention), shape (tokens,).
     masks: where the mask of each pair is, shape (pairs,); pairs that are read as one share theirs.
-    pairs: indices of document, mention and
-    candidate, shape (pairs, 3).
+    pairs: indices of document, mention and candidate, shape (pairs, 3).
     """
 
     ids: IntArray
@@ -58,7 +58,7 @@ def build_input(
     """Write a context and blocks into one input as the layout says."""
     ids = [tokens.cls, *context]
     size = len(ids)
-    positions, owners, parts = list(range(size)), [_CONTEXT] * size, [_CONTEXT] * size
+    positions, owners, parts = list(range(size)), [CONTEXT] * size, [CONTEXT] * size
     masks, pairs = [], []
     number = -1
 
@@ -73,7 +73,7 @@ def build_input(
         for i, (candidate, piece) in enumerate(block.candidates):
             if i == 0 or layout.repeat_mention:
                 number += 1
-                add(header, size, _CONTEXT)
+                add(header, size, CONTEXT)
             for mention in block.mentions:
                 masks.append(len(ids))
                 pairs.append((block.document, mention, candidate))
@@ -81,8 +81,8 @@ def build_input(
     if layout.attention == "full":
         ids.append(tokens.sep)
         positions = list(range(len(ids)))
-        owners.append(_CONTEXT)
-        parts.append(_CONTEXT)
+        owners.append(CONTEXT)
+        parts.append(CONTEXT)
     return PackedInput(
         ids=np.array(ids, np.int64),
         positions=np.array(positions, np.int64),
@@ -93,50 +93,68 @@ def build_input(
     )
 
 
+def merge_equal(inputs: Iterable[PackedInput]) -> list[PackedInput]:
+    """Inputs of the same tokens become one with the pairs of all; they would score alike."""
+    found: dict[tuple[bytes, ...], PackedInput] = {}
+    for item in inputs:
+        columns = (item.ids, item.positions, item.blocks, item.parts)
+        key = tuple(column.tobytes() for column in columns)
+        same = found.get(key)
+        if same is not None:
+            item = replace(
+                same,
+                masks=np.concatenate([same.masks, item.masks]),
+                pairs=np.concatenate([same.pairs, item.pairs]),
+            )
+        found[key] = item
+    return list(found.values())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Inputs side by side.
+    """Inputs one behind the other in a row, without padding.
 
-    ids: shape (inputs, tokens). seen: who is seen, shape (inputs, tokens), or with block attention
-    (inputs, tokens, tokens), from the second axis to the third. positions: shape (inputs, tokens),
-    None with full attention. rows, columns: where the masks are, shape (pairs,). pairs: see
-    `PackedInput`, shape (pairs, 3).
+    ids, positions, blocks, parts: see `PackedInput`, shape (tokens,); with full attention every
+    token counts as context. lengths, contexts: how many tokens each input has, and how many of
+    these, the first ones, are its context, shape (inputs,); inputs of equal numbers are neighbours.
+    masks: where in the row the mask of each pair is, shape (pairs,). pairs: see `PackedInput`,
+    shape (pairs, 3).
     """
 
     ids: IntArray
-    seen: npt.NDArray[np.bool_]
-    positions: IntArray | None
-    rows: IntArray
-    columns: IntArray
+    positions: IntArray
+    blocks: IntArray
+    parts: IntArray
+    lengths: IntArray
+    contexts: IntArray
+    masks: IntArray
     pairs: IntArray
 
 
-def collate(inputs: Sequence[PackedInput], layout: Layout, padding: int) -> Batch:
-    """Pad inputs to the same length; padding: the token id to do it with."""
-    width = max(len(item) for item in inputs)
-
-    def padded(rows: list[IntArray], value: int) -> IntArray:
-        table = np.full((len(rows), width), value, np.int64)
-        for i, row in enumerate(rows):
-            table[i, : len(row)] = row
-        return table
-
-    ids = padded([item.ids for item in inputs], padding)
-    positions, owners = None, padded([item.blocks for item in inputs], _PADDING)
-    seen = owners != _PADDING
+def collate(inputs: Sequence[PackedInput], layout: Layout) -> Batch:
+    """Put inputs into a row; their pairs stay in the order given."""
+    lengths = np.array([len(item) for item in inputs], np.int64)
+    contexts = lengths
     if layout.attention == "block":
-        positions = padded([item.positions for item in inputs], 0)
-        parts = padded([item.parts for item in inputs], _CONTEXT)
-        same_block = owners[:, :, None] == owners[:, None, :]
-        shared_or_same = (parts == _CONTEXT)[:, None, :] | (parts[:, :, None] == parts[:, None, :])
-        # Padding sees the context, since a token that sees nothing gives NaN.
-        seen = (owners == _CONTEXT)[:, None, :] | (same_block & shared_or_same)
+        contexts = np.array([np.sum(item.blocks == CONTEXT) for item in inputs], np.int64)
+    order = np.lexsort((contexts, lengths))[::-1]
+    starts = np.zeros_like(lengths)
+    starts[order] = np.cumsum(lengths[order]) - lengths[order]
+
+    def row(name: str) -> IntArray:
+        return np.concatenate([getattr(inputs[i], name) for i in order])
+
+    blocks, parts = row("blocks"), row("parts")
+    if layout.attention == "full":
+        blocks, parts = np.full_like(blocks, CONTEXT), np.full_like(parts, CONTEXT)
     return Batch(
-        ids,
-        seen,
-        positions,
-        np.concatenate([np.full(len(item.masks), i) for i, item in enumerate(inputs)]),
-        np.concatenate([item.masks for item in inputs]),
+        row("ids"),
+        row("positions"),
+        blocks,
+        parts,
+        lengths[order],
+        contexts[order],
+        np.concatenate([start + item.masks for start, item in zip(starts, inputs, strict=True)]),
         np.concatenate([item.pairs for item in inputs]),
     )
 
@@ -147,15 +165,16 @@ def by_length(inputs: Sequence[PackedInput]) -> list[PackedInput]:
 
 
 def next_batch(inputs: Sequence[PackedInput], at: int, tokens: int) -> list[PackedInput]:
-    """From inputs by length those from `at` on that make `tokens` tokens, padding included.
-
-    At least one, even if it is longer.
-    """
-    return list(inputs[at : at + max(1, tokens // len(inputs[at]))])
+    """Those inputs from `at` on that make at most `tokens` tokens; at least one."""
+    stop, free = at + 1, tokens - len(inputs[at])
+    while stop < len(inputs) and len(inputs[stop]) <= free:
+        free -= len(inputs[stop])
+        stop += 1
+    return list(inputs[at:stop])
 
 
 def batches(inputs: Sequence[PackedInput], tokens: int) -> Iterator[list[PackedInput]]:
-    """Cut inputs by length into batches of at most `tokens` tokens, as `next_batch` does."""
+    """Cut inputs into batches of at most `tokens` tokens, as `next_batch` does."""
     at = 0
     while at < len(inputs):
         together = next_batch(inputs, at, tokens)

@@ -49,7 +49,7 @@ class Layout:
         the same text are told apart. In "base" and "parallel" only the input's mention is marked.
     max_length: the most tokens that the model may tell apart by position, None for what it can.
     input_tokens: with block attention, the most tokens of one input, which may be more than
-        max_length. None is twice max_length.
+        max_length. None is eight times max_length.
     candidate_tokens, mention_tokens: where these texts are cut, at most a quarter and an eighth of
         max_length.
     Raises SettingsError for anything else.
@@ -108,7 +108,7 @@ class Layout:
         mention = min(self.mention_tokens, length // _MENTION_SHARE)
         if self.attention == "full":
             return Limits(length, length - 1, candidate, mention)
-        return Limits(length, max(self.input_tokens or 2 * length, length), candidate, mention)
+        return Limits(length, max(self.input_tokens or 8 * length, length), candidate, mention)
 
 
 @dataclass(frozen=True, slots=True)

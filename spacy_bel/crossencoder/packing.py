@@ -16,7 +16,7 @@ import numpy as np
 
 from .contexts import Context, Range, around, build_context, window_of, windows
 from .document import Document
-from .inputs import Block, PackedInput, build_input
+from .inputs import Block, PackedInput, build_input, merge_equal
 from .layouts import Layout, Unit, units
 from .report import PackingReport
 from .tokenization import PieceTokenizer
@@ -56,7 +56,7 @@ class Packer:
         report = PackingReport()
         for index, document in enumerate(documents):
             report.documents += 1
-            inputs.extend(self._document(index, document, seed, report))
+            inputs += merge_equal(self._document(index, document, seed, report))
         report.inputs = len(inputs)
         report.tokens = sum(map(len, inputs))
         return inputs, report

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +14,10 @@ import torch
 from torch import Tensor
 
 from spacy_bel.errors import ModelError
+from spacy_bel.memory import free_memory, is_out_of_memory
 
 from . import files
-from .attention import block_forward, longest_input, plain_forward
+from .attention import forward_of, longest_input
 from .document import Document
 from .inputs import Batch, PackedInput, by_length, collate, next_batch
 from .layouts import Layout
@@ -27,7 +27,7 @@ from .tokenization import PieceTokenizer
 
 logger = logging.getLogger(__name__)
 
-#: Tokens of one forward pass, padding included.
+#: Tokens of one forward pass.
 TOKENS_AT_ONCE = 8192
 
 Dtype = Literal["float32", "bfloat16"]
@@ -56,7 +56,7 @@ class CrossEncoder:
 
     model: a token classification model of transformers with two labels. tokenizer: its fast
     tokenizer. layout: how pairs are put into inputs. tokens_at_once: the most tokens of a forward
-    pass; halved when memory runs out. dtype: the arithmetic of ``score``; "bfloat16" keeps the
+    pass; halved when memory runs out. dtype: the arithmetic; "bfloat16" keeps the
     weights in float32.
     Raises ModelError if the model cannot be used in this layout, SettingsError if the layout does
     not suit it.
@@ -81,7 +81,7 @@ class CrossEncoder:
         self.tokens_at_once = tokens_at_once
         self.dtype = dtype
         self.packer = Packer(PieceTokenizer(tokenizer), layout, longest_input(model))
-        self._block_forward = block_forward(model) if layout.attention == "block" else None
+        self._read = forward_of(model, layout.attention)
 
     @classmethod
     def from_pretrained(
@@ -124,21 +124,15 @@ class CrossEncoder:
         return self.packer.pack(documents, seed=seed)
 
     def collate(self, inputs: Sequence[PackedInput]) -> Batch:
-        """Inputs side by side, for ``forward``."""
-        return collate(inputs, self.layout, self.packer.tokens.pad)
+        """Inputs in one row, for ``forward``."""
+        return collate(inputs, self.layout)
 
     def forward(self, batch: Batch) -> Tensor:
         """The logits of each pair of a batch, shape (pairs, 2), with gradients where enabled."""
-        ids = torch.from_numpy(batch.ids).to(self.device)
-        seen = torch.from_numpy(batch.seen).to(self.device)
-        if self._block_forward is None:
-            output = plain_forward(self.model, ids, seen)
-        else:
-            assert batch.positions is not None
-            positions = torch.from_numpy(batch.positions).to(self.device)
-            output = self._block_forward(self.model, ids, seen, positions)
-        rows = torch.from_numpy(batch.rows).to(self.device)
-        return output.logits[rows, torch.from_numpy(batch.columns).to(self.device)].float()
+        low = self.dtype == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            logits: Tensor = self._read(self.model, batch)
+        return logits[torch.from_numpy(batch.masks).to(logits.device)].float()
 
     def score(self, documents: Sequence[Document], *, seed: int | None = None) -> Scores:
         """Score every candidate of every mention, without gradients or dropout.
@@ -174,7 +168,7 @@ class CrossEncoder:
             try:
                 found = self._infer(batch)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if len(together) == 1:
                     raise ModelError(
@@ -188,29 +182,17 @@ class CrossEncoder:
                 continue
             # Only here, where the failed tensors are no longer held by the error.
             del batch
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            free_memory()
             logger.warning("Memory ran out: going on with %d tokens at once.", self.tokens_at_once)
 
     def _infer(self, batch: Batch) -> FloatArray:
         training = self.model.training
         self.model.eval()
-        arithmetic: Any = nullcontext()
-        if self.dtype == "bfloat16":
-            arithmetic = torch.autocast(self.device.type, torch.bfloat16)
         try:
-            with torch.inference_mode(), arithmetic:
+            with torch.inference_mode():
                 return self.forward(batch).cpu().numpy()
         finally:
             self.model.train(training)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or elsewhere."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return "out of memory" in text or "can't allocate memory" in text
 
 
 def _probability(logits: FloatArray) -> FloatArray:

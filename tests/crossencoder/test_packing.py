@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from itertools import product
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,10 +14,11 @@ from spacy_bel.crossencoder.document import Document, Mention
 from spacy_bel.crossencoder.inputs import batches, by_length, collate
 from spacy_bel.crossencoder.layouts import Layout
 from spacy_bel.crossencoder.packing import Packer
+from spacy_bel.crossencoder.padding import Padded
 from spacy_bel.crossencoder.report import PackingReport
 from spacy_bel.crossencoder.tokenization import PieceTokenizer
 from spacy_bel.errors import SettingsError
-from tests.crossencoder.samples import LAYOUTS, document, documents
+from tests.crossencoder.samples import LAYOUTS, WORDS, document, documents
 from tests.retriever.tiny_encoders import byte_bpe, unigram, wordpiece
 
 TOKENS = {
@@ -24,6 +27,10 @@ TOKENS = {
 }
 BERT = TOKENS["bert"]
 PLAIN = BERT.tokenizer
+
+
+#: Names that differ, also as tokens, and are of the same length.
+DISTINCT = [" ".join(words) for words in product(WORDS[:7], repeat=3)]
 
 
 def ids_of(text: str) -> list[int]:
@@ -69,21 +76,27 @@ def test_every_pair_exactly_once_and_within_limits(docs, layout, seed, kind):
     inputs, report = Packer(tokens, layout, 512).pack(docs, seed=seed)
     assert found_pairs(inputs) == all_pairs(docs)
     mentions_of = Counter()
+    limits = layout.limits(512)
     for item in inputs:
         if layout.attention == "full":
             assert len(item) <= layout.max_length
         else:
-            assert len(item) <= 2 * layout.max_length
+            assert len(item) <= 8 * layout.max_length
         assert item.positions.max() < layout.max_length
         assert np.flatnonzero(item.ids == tokens.mask).tolist() == sorted(set(item.masks.tolist()))
-        if layout.attention == "full" or layout.markers == "numbers":
-            assert len(set(item.masks.tolist())) == len(item.masks)
+        # Pairs that share a mask are read alike: the same mention text, the same candidate text.
+        texts = {}
+        for mask, (d, m, c) in zip(item.masks.tolist(), item.pairs.tolist(), strict=True):
+            mention = docs[d].mentions[m]
+            name, candidate = (tokens.pieces([t])[t] for t in (mention.text, mention.candidates[c]))
+            text = (tuple(name[: limits.mention]), tuple(candidate[: limits.candidate]))
+            assert texts.setdefault(mask, text) == text
         mentions = {tuple(pair[:2]) for pair in item.pairs.tolist()}
         mentions_of.update(mentions)
         if layout.name == "base":
-            assert len(item.pairs) == 1
+            assert len(texts) == 1
         if layout.name == "parallel":
-            assert len(mentions) == 1
+            assert len({text[0] for text in texts.values()}) == 1
         assert len({pair[0] for pair in item.pairs.tolist()}) == 1
     given_mentions = [mention for doc in docs for mention in doc.mentions]
     assert report.documents == len(docs)
@@ -93,7 +106,8 @@ def test_every_pair_exactly_once_and_within_limits(docs, layout, seed, kind):
     assert report.inputs == len(inputs)
     assert report.tokens == sum(len(item.ids) for item in inputs)
     if layout.name != "base":
-        assert report.split == sum(count > 1 for count in mentions_of.values())
+        # Parts of a mention that are alike are one input.
+        assert report.split >= sum(count > 1 for count in mentions_of.values())
 
 
 @settings(deadline=None, max_examples=60)
@@ -130,7 +144,7 @@ def test_a_mask_stands_between_its_mention_and_its_candidate(doc, layout, seed):
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_two_hundred_candidates(name, length, attention):
     words = " ".join(["acute renal failure"] * 100)
-    candidates = [f"heart attack {i}" for i in range(200)]
+    candidates = DISTINCT[:200]
     text = f"{words} MI {words}. {words}. MI on {words}"
     doc = document(text, ("MI", candidates), ("MI", candidates[:3]))
     inputs, report = pack(Layout(name=name, attention=attention, max_length=length), doc)
@@ -145,7 +159,7 @@ def test_two_hundred_candidates(name, length, attention):
 
 
 def test_splits_are_even_and_few():
-    candidates = [f"heart attack {i}" for i in range(200)]
+    candidates = DISTINCT[:200]
     doc = document("on MI acute", ("MI", candidates))
     inputs, _ = pack(Layout(name="parallel", repeat_mention=False), doc)
     sizes = [len(item.masks) for item in inputs]
@@ -296,7 +310,7 @@ def test_mentions_that_are_read_alike_are_read_once():
         assert item.ids[at] == ids_of("ab"[candidate])[0]
     for seed in range(5):  # each mention's candidates are shuffled in their own way
         assert len(set(pack(Layout(**once), doc, seed=seed)[0][0].masks.tolist())) == 5
-    many = document("MI on MI", *[("MI", [f"heart attack {i}" for i in range(90)])] * 2)
+    many = document("MI on MI", *[("MI", DISTINCT[:90])] * 2)
     inputs, report = pack(Layout(**once, max_length=64), many)
     assert found_pairs(inputs) == all_pairs([many])
     assert len(inputs) > 1 and report.split == 2
@@ -305,9 +319,26 @@ def test_mentions_that_are_read_alike_are_read_once():
         assert len(set(item.masks.tolist())) == 7
 
 
+@pytest.mark.parametrize("attention", ["full", "block"])
+def test_inputs_of_the_same_tokens_are_one(attention):
+    doc = document("MI on MI. heart and MI", ("MI", ["a", "b"]), ("MI", ["b", "c"]), ("MI", ["a"]),
+                   )  # fmt: skip
+    inputs, report = pack(Layout(name="base", attention=attention), doc)
+    assert found_pairs(inputs) == all_pairs([doc])
+    shared = sorted(sorted(map(tuple, item.pairs[:, 1:].tolist())) for item in inputs)
+    assert shared == [[(0, 0)], [(0, 1), (1, 0)], [(1, 1)], [(2, 0)]]
+    assert (report.pairs, report.inputs) == (5, 4)
+    # Marks tell the mentions of a sentence apart.
+    marked, _ = pack(Layout(name="base", attention=attention, markers="brackets"), doc)
+    assert len(marked) == 5
+    # Documents do not share, so that reports add up.
+    twice, _ = pack(Layout(name="base", attention=attention), doc, doc)
+    assert len(twice) == 2 * len(inputs)
+
+
 def test_fewer_tokens_where_more_is_shared():
-    text = ". ".join(["the heart attack on chronic renal failure acute"] * 8)
-    names = [f"heart {i}" for i in range(10)]
+    text = ". ".join(f"the heart attack {name} renal failure acute" for name in DISTINCT[:8])
+    names = DISTINCT[:10]
     doc = document(text, *[("heart attack", names), ("renal failure", names)] * 8)
     spent = [
         pack(Layout(name=name, **options), doc)[1].tokens_per_mention
@@ -329,8 +360,12 @@ def test_batches_hold_to_their_budget(doc, layout, budget):
     found = list(batches(inputs, budget))
     assert [id(item) for batch in found for item in batch] == [id(item) for item in inputs]
     for batch in found:
-        padded = collate(batch, layout, 0).ids
-        assert len(batch) == 1 or padded.size <= budget
+        row = collate(batch, layout)
+        assert len(row.ids) == sum(map(len, batch))
+        assert len(batch) == 1 or len(row.ids) <= budget
+        # No more would have fitted.
+        after = inputs[inputs.index(batch[-1]) + 1 :][:1]
+        assert all(len(row.ids) + len(item) > budget for item in after)
 
 
 @settings(deadline=None, max_examples=30)
@@ -342,8 +377,8 @@ def test_who_sees_whom(doc, repeat, numbers):
     inputs, _ = pack(layout, doc)
     if not inputs:
         return
-    batch = collate(inputs, layout, BERT.pad)
-    for row, item in enumerate(inputs):
+    for item in inputs:
+        seen = Padded(collate([item], layout), torch.device("cpu")).seen[0].numpy()
         ids = item.ids.tolist()
         kind, mention, candidate = [], -1, -1
         for token in ids:
@@ -355,13 +390,43 @@ def test_who_sees_whom(doc, repeat, numbers):
         for i, j in product(range(len(ids)), repeat=2):
             context = kind[j][0] == -1
             own_mention = kind[j] == (kind[i][0], -1)
-            assert batch.seen[row, i, j] == (context or own_mention or kind[i] == kind[j])
-        assert not batch.seen[row, : len(ids), len(ids) :].any()
+            assert seen[i, j] == (context or own_mention or kind[i] == kind[j])
         for i in range(1, len(ids)):
             # Positions go on from the last token that is seen.
-            before = [j for j in range(i) if batch.seen[row, i, j]]
+            before = [j for j in range(i) if seen[i, j]]
             assert item.positions[i] == item.positions[before].max() + 1
-    assert batch.seen.any(axis=2).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(documents(most_words=30), min_size=1, max_size=3), layouts)
+def test_a_row_holds_each_input_as_it_is(docs, layout):
+    inputs, _ = pack(layout, *docs)
+    if not inputs:
+        return
+    batch = collate(inputs, layout)
+    assert batch.pairs.tolist() == [pair for item in inputs for pair in item.pairs.tolist()]
+    sizes = list(zip(batch.lengths.tolist(), batch.contexts.tolist(), strict=True))
+    assert sizes == sorted(sizes, reverse=True)
+    starts = np.cumsum([0, *batch.lengths])
+    columns = ("ids", "positions", "blocks", "parts")[: 4 if layout.attention == "block" else 2]
+
+    def written(table, start, stop):
+        return tuple(tuple(getattr(table, name)[start:stop].tolist()) for name in columns)
+
+    assert Counter(
+        written(batch, start, stop) for start, stop in itertools.pairwise(starts)
+    ) == Counter(written(item, 0, None) for item in inputs)
+    # The mask of each pair is in the input that the pair is in.
+    first = 0
+    for item in inputs:
+        masks = batch.masks[first : first + len(item.masks)]
+        first += len(item.masks)
+        place = int(np.searchsorted(starts, masks[0], side="right")) - 1
+        assert (masks - starts[place]).tolist() == item.masks.tolist()
+        assert written(batch, starts[place], starts[place + 1]) == written(item, 0, None)
+    for start, length, context in zip(starts, batch.lengths, batch.contexts, strict=False):
+        blocks = batch.blocks[start : start + length]
+        assert (blocks[:context] == -1).all() and (blocks[context:] >= 0).all()
 
 
 def test_reports_add_up():

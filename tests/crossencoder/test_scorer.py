@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from spacy_bel.crossencoder.attention import block_forward
 from spacy_bel.crossencoder.document import Document, Mention
 from spacy_bel.crossencoder.layouts import Layout
 from spacy_bel.crossencoder.scorer import CrossEncoder
@@ -138,18 +137,6 @@ def test_an_input_may_be_longer_than_the_positions_of_the_model(load, kind):
     assert len(inputs) == 1 and len(inputs[0]) > 600
     short = load(kind, Layout(name="base", attention="block"))
     assert_close(logits_of(long, doc), logits_of(short, doc))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_mask_that_hides_nothing_is_full_attention(load, kind):
-    """Also in the layers of ModernBERT that see only what is near."""
-    model = load(kind, Layout()).model
-    ids = torch.arange(5, 65).reshape(1, 60)
-    seen = torch.ones(1, 60, 60, dtype=torch.bool)
-    with torch.no_grad():
-        found = block_forward(model)(model, ids, seen, torch.arange(60)[None]).logits
-        expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_with_full_attention_company_matters(load):
