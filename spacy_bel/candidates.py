@@ -9,6 +9,7 @@ candidates, and msgpack, ``DocBin`` and other processes read them back unchanged
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import fsum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -64,6 +65,16 @@ def set_candidates(span: Span, candidates: Iterable[Candidate]) -> None:
     # A new dict each time: the one in place may be shared with a copy of the document.
     user_data: dict[Any, Any] = span.doc.user_data
     user_data[_position(span)] = {**user_data.get(_position(span), {}), _identity(span): columns}
+
+
+def nil_probability(span: Span) -> float:
+    """The probability that a mention is none of its candidates: what their scores lack of one.
+
+    It is as lasting as the candidates, and 1 for a mention without any. It has a meaning after
+    `bel_setwise`, and after `bel_crossencoder` with its list-wise objective, if all candidates that
+    were read were kept.
+    """
+    return min(1.0, max(0.0, 1 - fsum(candidate.score for candidate in get_candidates(span))))
 
 
 def register_extension() -> None:

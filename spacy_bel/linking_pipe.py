@@ -267,6 +267,7 @@ def _restore(cls: type[LinkingPipe], name: str, state: dict[str, Any]) -> Linkin
     pipe = cls.__new__(cls)
     pipe.name = name
     pipe._mapping = None
-    pipe.__dict__.update(state)
+    for key, value in state.items():
+        setattr(pipe, key, value)
     register_extension()
     return pipe

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spacy_bel.corpora.document import CorpusDocument
 from spacy_bel.evaluation.bootstrap import LEVEL, REPLICATES, SEED, Estimate, mean_over_mentions
-from spacy_bel.evaluation.gold import Judge
+from spacy_bel.evaluation.gold import NIL, Judge
 from spacy_bel.evaluation.matching import PredictedDocuments, match, prediction
 from spacy_bel.evaluation.policies import EvaluationError, Policies
 from spacy_bel.evaluation.recall import Rank, measures
@@ -21,15 +21,27 @@ KS = (1, 5, 25)
 
 @dataclass(frozen=True, slots=True)
 class RankedMention:
-    """A gold mention that counts, and where the system had its code."""
+    """A gold mention that counts, where the system had its code, and what it was linked to.
+
+    link: whether its link is right; None if it was left unlinked, or links were not looked at.
+    """
 
     label: str
     groups: tuple[str, ...]
     rank: Rank
+    link: bool | None = None
 
     def is_of(self, label: str | None, group: str | None) -> bool:
         """Whether it has this label and this semantic group; None stands for any."""
         return label in (None, self.label) and (group is None or group in self.groups)
+
+
+class LinkScores(NamedTuple):
+    """Precision of links, recall of mentions with a concept, and their harmonic mean."""
+
+    precision: float
+    recall: float
+    f_score: float
 
 
 @dataclass(slots=True)
@@ -63,12 +75,14 @@ class Evaluation:
             if not mention.counted:
                 continue
             self.missed += answer is None
-            rank = None
+            rank, link = None, None
             if answer is not None:
                 codes, decision = prediction(answer)
                 self.candidates = max(self.candidates, len(codes))
                 rank = self.judge.rank(mention, codes, decision)
-            ranked.append(RankedMention(mention.label, mention.groups, rank))
+                if decision not in ("", NIL):
+                    link = self.judge.rank(mention, [decision]) == 1
+            ranked.append(RankedMention(mention.label, mention.groups, rank, link))
         self.ids.append(gold.id)
         self.documents.append(ranked)
         self.annotations += len(gold.annotations)
@@ -93,6 +107,19 @@ class Evaluation:
     def ranks(self, label: str | None = None, group: str | None = None) -> list[list[Rank]]:
         """Ranks of the mentions, of this label and semantic group if given, by document."""
         return [[m.rank for m in document if m.is_of(label, group)] for document in self.documents]
+
+    def links(self) -> LinkScores:
+        """How many links are right, and how many mentions are linked right.
+
+        Superfluous mentions are no matter of linking, and left out.
+        """
+        links = [mention.link for document in self.documents for mention in document]
+        right = links.count(True)
+        linked = right + links.count(False)
+        precision = right / linked if linked else 0.0
+        recall = right / len(links) if links else 0.0
+        both = precision + recall
+        return LinkScores(precision, recall, 2 * precision * recall / both if both else 0.0)
 
     def estimates(
         self,

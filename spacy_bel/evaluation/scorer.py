@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_bel.candidates import get_candidates
-from spacy_bel.corpora.document import Annotation, CorpusDocument, code_string, parse_code_string
+from spacy_bel.corpora.document import Annotation, CorpusDocument
+from spacy_bel.corpora.gold import Codes, gold_codes
 from spacy_bel.evaluation.evaluation import Evaluation
 from spacy_bel.evaluation.gold import Judge
 from spacy_bel.evaluation.policies import Policies
 from spacy_bel.evaluation.recall import MRR, measures
+from spacy_bel.mentions import mention_spans
 
 if TYPE_CHECKING:
     from spacy_bel.kb.knowledge_base import KnowledgeBase
 
-Codes = list[list[str]]
+#: Precision, recall and F-score of links.
+LINKS = ("bel_micro_p", "bel_micro_r", "bel_micro_f")
 
 
 def score_links(
@@ -44,21 +47,28 @@ def score_links(
     kb: knowledge base that says which codes stand for the same concept; without it, codes count
         as they are written.
 
-    Returns "bel_recall_at_<k>" and "bel_mrr" (None without any gold), and "bel_per_label", the
-    recall at the first of `ks` for each label.
+    Returns "bel_recall_at_<k>" and "bel_mrr", which read candidates; "bel_micro_p", "bel_micro_r"
+    and "bel_micro_f", precision, recall and F-score of links (`kb_id_`), on which a threshold
+    bears; all None without any gold; and "bel_per_label", the recall at the first of `ks` for each
+    label.
     """
     evaluation = Evaluation(Judge(Policies(**(policies or {})), kb))
     for example in examples:
         reference, predicted = example.reference, example.predicted
+        mentions = mention_spans(reference, spans_key)
         evaluation.add(
-            _document(reference, _gold(reference, spans_key)),
-            _document(predicted, map(_predicted, _mentions(predicted, spans_key))),
+            _document(
+                reference,
+                (_annotation(*gold) for gold in gold_codes(reference, mentions)),
+            ),
+            _document(predicted, map(_predicted, mention_spans(predicted, spans_key))),
         )
     names = {name: f"bel_{name.replace('@', '_at_')}" for name in measures(ks)}
     if not evaluation.mentions:
-        return dict.fromkeys([*names.values(), "bel_per_label"])
+        return dict.fromkeys([*names.values(), *LINKS, "bel_per_label"])
     means = _means(evaluation, ks)
     scores: dict[str, Any] = {score: means[name] for name, score in names.items()}
+    scores.update(zip(LINKS, evaluation.links(), strict=True))
     first = f"recall@{ks[0]}" if ks else MRR
     scores["bel_per_label"] = {
         label: {names[first]: _means(evaluation, ks, label)[first]} for label in evaluation.labels
@@ -76,22 +86,6 @@ def _document(doc: Doc, annotations: Iterable[Annotation]) -> CorpusDocument:
     return CorpusDocument("", doc.text, annotations=list(annotations))
 
 
-def _gold(doc: Doc, spans_key: str | None) -> Iterator[Annotation]:
-    """Mentions of which somebody has said what they stand for."""
-    full: dict[tuple[int, int, str], Codes] = {
-        (start, end, label): [list(part) for part in codes]
-        for start, end, label, codes in doc.user_data.get("gold_mentions", ())
-    }
-    for span in _mentions(doc, spans_key):
-        place = (span.start_char, span.end_char)
-        codes = full.get((*place, span.label_), full.get((*place, "")))
-        # Codes that were changed since are left alone.
-        if codes is not None and code_string(codes) == span.kb_id_:
-            yield _annotation(span, codes)
-        elif span.kb_id_:
-            yield _annotation(span, parse_code_string(span.kb_id_))
-
-
 def _predicted(span: Span) -> Annotation:
     annotation = _annotation(span, [])
     annotation.links = get_candidates(span)
@@ -101,9 +95,3 @@ def _predicted(span: Span) -> Annotation:
 
 def _annotation(span: Span, codes: Codes) -> Annotation:
     return Annotation(span.start_char, span.end_char, span.text, span.label_, codes)
-
-
-def _mentions(doc: Doc, spans_key: str | None) -> list[Span]:
-    if spans_key is None:
-        return list(doc.ents)
-    return list(doc.spans[spans_key]) if spans_key in doc.spans else []

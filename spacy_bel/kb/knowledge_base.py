@@ -213,6 +213,11 @@ class KnowledgeBase:
         prefix = f"{system}:".casefold()
         return tuple(ref for ref in references if ref.casefold().startswith(prefix))
 
+    @property
+    def has_definitions(self) -> bool:
+        """Whether any concept has a definition."""
+        return self._columns.arrays["definitions_text"].size > 0
+
     def code(self, concept_id: int) -> str:
         """The code of a concept id."""
         return self._codes.restore_key(int(concept_id))

@@ -6,14 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from spacy.tokens import Doc
 
-from ..corpora.docs import from_doc, mention_span
-from ..corpora.flags import main_code
+from ..candidates import Candidate
 from ..errors import SettingsError
 from ..kb.knowledge_base import KnowledgeBase
-from ..linking_pipe import MarkedDoc, MentionSpan
-from .contexts import Context, questions
 from .prompt import LETTERS, MAX_OPTIONS, Question, option_text
 
 HIDDEN = 0.1
@@ -26,13 +22,13 @@ RESAMPLINGS = 5
 class TrainingMention:
     """A mention to make examples of.
 
-    question: mention and context; its options are not used. gold: codes of which each is right.
-    retrieved: codes of the candidates, best first.
+    question: mention and context; its options are not used. gold: codes of which each is right,
+    none if no concept is. candidates: best first.
     """
 
     question: Question
     gold: frozenset[str]
-    retrieved: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +42,6 @@ class SetwiseExample:
     def letter(self) -> str:
         """The letter that is to be written."""
         return LETTERS[self.answer]
-
-
-def training_mentions(
-    docs: Iterable[Doc], kb: KnowledgeBase, context: Context = "sentence"
-) -> Iterator[TrainingMention]:
-    """Mentions of documents that `spacy_bel.corpora.docs.to_doc` made and a retriever went over.
-
-    The retriever's `spans_key` has to be "mentions". Left out, as in BeLink, are mentions of
-    several concepts or of none that the knowledge base has, and those in several pieces; also those
-    without candidates, of which nothing can be asked.
-    """
-    for doc in docs:
-        found: list[tuple[MentionSpan, frozenset[str], tuple[str, ...]]] = []
-        for annotation in from_doc(doc).annotations:
-            span = mention_span(doc, annotation)
-            if span is None or annotation.fragments or len(annotation.codes) != 1:
-                continue
-            gold = frozenset(filter(None, (main_code(kb, c) for c in annotation.codes[0])))
-            if gold and annotation.links:
-                mention = MentionSpan(len(found), span, ())
-                found.append((mention, gold, tuple(link.code for link in annotation.links)))
-        mentions = [mention for mention, _, _ in found]
-        asked = questions(MarkedDoc(doc, mentions), mentions, [()] * len(mentions), context)
-        for question, (_, gold, retrieved) in zip(asked, found, strict=True):
-            yield TrainingMention(question, gold, retrieved)
 
 
 def make_examples(
@@ -109,8 +80,9 @@ def _draw(
     hidden: float,
     rng: np.random.Generator,
 ) -> SetwiseExample | None:
-    right = [code for code in mention.retrieved if code in mention.gold]
-    wrong = [code for code in mention.retrieved if code not in mention.gold]
+    codes = [candidate.code for candidate in mention.candidates]
+    right = [code for code in codes if code in mention.gold]
+    wrong = [code for code in codes if code not in mention.gold]
     shown = right[:1] if rng.random() >= hidden else []
     chosen = rng.permutation(len(wrong))[: options - len(shown)]
     # The right one comes first, so that a wrong one that reads the same is left out.

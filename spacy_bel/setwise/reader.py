@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import ModelError, SettingsError
-from ..longbel.models.base import LanguageModel
-from ..longbel.models.causal_lm import CausalLanguageModel
-from .encoding import PromptEncoder
-from .prompt import MAX_OPTIONS, Question
-from .scorer import LetterScorer, Prompt
-from .window import fit
+from .engine import LetterEngine
+from .forward import Prompt
+from .prompt import Question
+from .scorer import LetterScorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,14 @@ class Reading:
 
     probabilities: np.ndarray
     nil: float
+
+    @classmethod
+    def from_logits(cls, logits: np.ndarray, temperature: float = 1.0) -> Reading:
+        """Softmax of logits divided by a temperature, that of "none of the above" the last."""
+        scaled = (logits - logits.max()) / temperature
+        weights = np.exp(scaled)
+        shares = weights / weights.sum()
+        return cls(shares[:-1], float(shares[-1]))
 
     @property
     def order(self) -> list[int]:
@@ -54,14 +59,6 @@ class Report:
     read_tokens: int = 0
 
 
-def check_settings(options: int, batch_tokens: int) -> None:
-    """Raise SettingsError for numbers that cannot be used."""
-    if not 1 <= options <= MAX_OPTIONS:
-        raise SettingsError(f"options must be from 1 to {MAX_OPTIONS}, not {options}.")
-    if batch_tokens < 1:
-        raise SettingsError("batch_tokens must be at least 1.")
-
-
 @dataclass(slots=True)
 class Reader:
     """Reads questions with a causal language model, all options of a mention at once.
@@ -69,48 +66,44 @@ class Reader:
     Method: BeLink (Shlyk et al. 2026, doi 10.1145/3805712.3809918), which has the model write the
     letter; here the letters are scored (see `LetterScorer`), which ranks all of them.
 
-    model: the language model, of the kind that transformers loads. options: most options of a
-    question. batch_tokens: see `LetterScorer`. Raises ModelError if the model is of another kind or
-    its tokenizer cannot write the letters.
+    engine: the language model and what it takes to ask it. batch_tokens: see `LetterScorer`.
     """
 
-    model: LanguageModel
-    options: int = 10
+    engine: LetterEngine
     batch_tokens: int = 4096
     report: Report = field(default_factory=Report)
-    encoder: PromptEncoder = field(init=False)
     scorer: LetterScorer = field(init=False)
-    max_length: int = field(init=False)
 
     def __post_init__(self) -> None:
-        check_settings(self.options, self.batch_tokens)
-        if not isinstance(self.model, CausalLanguageModel):
-            raise ModelError(
-                f"{type(self.model).__name__} answers no questions: give a causal language model "
-                "of transformers that follows instructions."
-            )
-        self.encoder = PromptEncoder(self.model.tokenizer, self.options)
         self.scorer = LetterScorer(
-            self.model.model, self.encoder.letters, batch_tokens=self.batch_tokens
+            self.engine.model, self.engine.encoder.letters, batch_tokens=self.batch_tokens
         )
-        self.max_length = self.model.max_length
 
-    def read(self, questions: Sequence[Question]) -> list[Reading]:
+    def read(self, questions: Sequence[Question], temperature: float = 1.0) -> list[Reading]:
         """What the model thinks of each question, in their order.
 
-        Questions need at least one and at most `options` options. Raises ModelError as
-        `LetterScorer.score` and `fit` do.
+        temperature: what logits are divided by. For the rest see `log_probabilities`.
+        """
+        return [Reading.from_logits(row, temperature) for row in self.log_probabilities(questions)]
+
+    def log_probabilities(self, questions: Sequence[Question]) -> list[np.ndarray]:
+        """Of each question those of the options that were read, and of "none of the above".
+
+        float64 (options + 1,). Questions need at least one and at most `options` options. Raises
+        ModelError as `LetterScorer.score` and `fit` do.
         """
         prompts = []
         for question in questions:
-            asked, ids = fit(question, self.encoder.encode, self.max_length)
+            asked, ids = self.engine.encode(question)
             self.report.mentions += 1
             self.report.context_cut += asked.context != question.context
             self.report.options_cut += len(asked.options) < len(question.options)
             prompts.append(Prompt(ids, len(asked.options) + 1, question.mention))
+        if self.engine.training:
+            self.scorer.forget()
+        self.scorer.dtype = self.engine.dtype
         try:
-            scores = self.scorer.score(prompts)
+            return self.scorer.score(prompts)
         finally:
             self.report.halved = self.scorer.halved
             self.report.read_tokens = self.scorer.read_tokens
-        return [Reading(row[:-1], float(row[-1])) for row in scores]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,17 +13,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ..errors import ModelError, SettingsError
+from ..memory import free_memory, is_out_of_memory
+from .forward import Prompt, run, side_by_side
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt to be answered with one of the first `letters` letters; mention: for messages."""
-
-    ids: Sequence[int]
-    letters: int
-    mention: str
 
 
 class LetterScorer:
@@ -39,32 +31,46 @@ class LetterScorer:
     `batch_tokens` is halved and the batch is read again in parts.
 
     model: transformers causal language model. letters: token ids, the first for the first option.
-    batch_tokens: tokens per forward pass; one prompt is read whatever its length.
+    batch_tokens: tokens per forward pass; one prompt is read whatever its length. dtype: see
+    `forward.run`.
 
     halved: how often memory ran out. read_tokens: tokens read so far, without padding.
     """
 
-    def __init__(self, model: Any, letters: Sequence[int], *, batch_tokens: int = 4096) -> None:
+    def __init__(
+        self,
+        model: Any,
+        letters: Sequence[int],
+        *,
+        batch_tokens: int = 4096,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         if batch_tokens < 1:
             raise SettingsError("batch_tokens must be at least 1.")
         self.model = model
         self.letters = torch.tensor(letters, device=model.device)
         self.batch_tokens = batch_tokens
+        self.dtype = dtype
         self.halved = 0
         self.read_tokens = 0
         self._prefix: list[int] = []
         self._cache: Any = None
         self._previous: Sequence[int] | None = None
 
-    def score(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-        """Probability of each letter of each prompt, float64 (letters,), in the order given.
+    def forget(self) -> None:
+        """Read everything anew from now on; needed where the model's weights have changed."""
+        self._prefix, self._cache, self._previous = [], None, None
 
-        They sum to one over the letters of a prompt. Raises ModelError if the model gives NaN or
-        infinity for a prompt, or memory does not suffice for one.
+    def score(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
+        """Log-probability of each letter of each prompt, float64 (letters,), in the order given.
+
+        Probabilities sum to one over the letters of a prompt. Raises ModelError if the model gives
+        NaN or infinity for a prompt, or memory does not suffice for one.
         """
         results: list[np.ndarray] = [np.empty(0)] * len(prompts)
         if not prompts:
             return results
+        self.model.eval()  # training leaves it with dropout on
         self._share_prefix(prompts)
         waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
         while waiting:
@@ -75,7 +81,7 @@ class LetterScorer:
                 self._back_off(prompts[batch[0]], longest * len(batch), len(batch))
                 continue
             for i, row in zip(batch, logits, strict=True):
-                results[i] = _probabilities(row[: prompts[i].letters], prompts[i].mention)
+                results[i] = _log_probabilities(row[: prompts[i].letters], prompts[i].mention)
             waiting = waiting[len(batch) :]
         return results
 
@@ -110,39 +116,17 @@ class LetterScorer:
     def _read(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
         """Logits of all letters, float64 (rows, letters)."""
         tails = [ids[len(self._prefix) :] for ids in batch]
-        # Padding comes last, where no token of the prompt reads it, so that nothing has to be
-        # masked and positions count on from the prefix.
-        ids = np.zeros((len(tails), max(map(len, tails))), np.int64)
-        for row, tail in enumerate(tails):
-            ids[row, : len(tail)] = tail
-        last = torch.tensor([len(tail) - 1 for tail in tails], device=self.model.device)
+        ids, last = side_by_side(tails, self.model.device)
         cache = copy.deepcopy(self._cache)
         if cache is not None:
             cache.batch_repeat_interleave(len(tails))
-        logits = self._run(torch.from_numpy(ids).to(self.model.device), last, cache).logits
+        logits = self._run(ids, last, cache).logits
         self.read_tokens += sum(map(len, tails))
         return logits[:, 0, self.letters].double().cpu().numpy()
 
     @torch.no_grad()
     def _run(self, ids: Tensor, last: Tensor, cache: Any = None, *, keep: bool = False) -> Any:
-        """Forward pass whose logits, (rows, 1, vocabulary), are those after the `last` tokens.
-
-        cache: keys and values of what comes before. keep: return them, these tokens' included.
-        """
-        rows = torch.arange(len(ids), device=ids.device)
-
-        def select(module: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (arguments[0][rows, last][:, None], *arguments[1:])
-
-        # The head is by far the widest layer: it is spared all tokens but the last.
-        head = self.model.get_output_embeddings()
-        hook = head.register_forward_pre_hook(select)
-        try:
-            return self.model(
-                input_ids=ids, past_key_values=cache, use_cache=keep or cache is not None
-            )
-        finally:
-            hook.remove()
+        return run(self.model, ids, last, cache, keep=keep, dtype=self.dtype)
 
     def _back_off(self, longest: Prompt, used: int, rows: int) -> None:
         if rows == 1:
@@ -155,14 +139,14 @@ class LetterScorer:
         self.halved += 1
 
 
-def _probabilities(logits: np.ndarray, mention: str) -> np.ndarray:
+def _log_probabilities(logits: np.ndarray, mention: str) -> np.ndarray:
     if not np.isfinite(logits).all():
         raise ModelError(
             f"The model gives NaN or infinity for the mention '{mention}': its weights are damaged,"
             ' or need dtype "float32".'
         )
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
+    shifted = logits - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())
 
 
 def _common_length(sequences: Sequence[Sequence[int]]) -> int:
@@ -179,16 +163,8 @@ def _unless_out_of_memory(run: Callable[[], T]) -> T | None:
     try:
         return run()
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     # Only here, where the error no longer holds the tensors of the pass.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_memory()
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    message = str(error).lower()
-    return any(part in message for part in ("out of memory", "not enough memory", "can't allocate"))

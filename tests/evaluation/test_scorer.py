@@ -4,7 +4,7 @@ from spacy.tokens import Span
 from spacy.training import Example
 
 from spacy_bel.candidates import Candidate, set_candidates
-from spacy_bel.evaluation.scorer import score_links
+from spacy_bel.evaluation.scorer import LINKS, score_links
 from spacy_bel.kb import Concept, KnowledgeBaseBuilder
 
 NLP = spacy.blank("en")
@@ -54,6 +54,21 @@ def test_hand_computed_scores():
     }
 
 
+def test_links_are_scored_by_what_mentions_are_linked_to():
+    one = example(
+        gold=[(0, "P", "A"), (1, "P", "B"), (2, "P", "C"), (3, "P", "D")],
+        predicted=[(0, "P", ["A"]), (1, "P", ["X", "B"]), (2, "P", ["C"]), (4, "P", ["Y"])],
+    )
+    one.predicted.ents = [
+        Span(one.predicted, span.start, span.end, label="P", kb_id=code)
+        for span, code in zip(one.predicted.ents, ["A", "X", "NIL", "Y"], strict=True)
+    ]
+    scores = score_links([one])
+    assert scores["bel_micro_p"] == pytest.approx(1 / 2)  # A, not X; nobody says what Y should be
+    assert scores["bel_micro_r"] == pytest.approx(1 / 4)
+    assert scores["bel_micro_f"] == pytest.approx(2 * (1 / 2) * (1 / 4) / (1 / 2 + 1 / 4))
+
+
 def test_ranks_are_chosen_by_the_caller():
     scores = score_links([example([(0, "P", "B")], [(0, "P", ["A", "B"])])], ks=(2,))
     assert scores["bel_recall_at_2"] == 1.0
@@ -62,7 +77,8 @@ def test_ranks_are_chosen_by_the_caller():
 
 def test_without_gold_every_score_is_none():
     scores = score_links([example([(0, "P", "")], [(0, "P", ["A"])])])
-    assert set(scores) == {"bel_recall_at_1", "bel_recall_at_5", "bel_mrr", "bel_per_label"}
+    ranked, links = {"bel_recall_at_1", "bel_recall_at_5", "bel_mrr"}, set(LINKS)
+    assert set(scores) == ranked | links | {"bel_per_label"}
     assert set(scores.values()) == {None}
 
 

@@ -71,7 +71,7 @@ def fixed(nlp, monkeypatch, probabilities, nil):
         asked.extend(questions)
         return [Reading(np.array(probabilities[: len(q.options)]), nil) for q in questions]
 
-    monkeypatch.setattr(type(reader), "read", lambda self, questions: read(questions))
+    monkeypatch.setattr(type(reader), "read", lambda self, questions, temperature: read(questions))
     return asked
 
 

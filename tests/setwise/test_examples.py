@@ -6,12 +6,15 @@ from collections import Counter
 
 import pytest
 import spacy
+from spacy.tokens import Span
+from spacy.training import Example
 
 from spacy_bel.candidates import Candidate, set_candidates
 from spacy_bel.corpora.docs import mention_span, to_doc
 from spacy_bel.corpora.document import Annotation, CorpusDocument
 from spacy_bel.kb import Concept, KnowledgeBaseBuilder
-from spacy_bel.setwise.examples import TrainingMention, make_examples, training_mentions
+from spacy_bel.setwise.examples import TrainingMention, make_examples
+from spacy_bel.setwise.gold_mentions import training_mentions
 from spacy_bel.setwise.prompt import Question, option_text
 
 CODES = [f"C{i}" for i in range(14)]
@@ -29,7 +32,8 @@ def many():
 
 
 def mention(gold="C3", retrieved=CODES):
-    return TrainingMention(Question("a b", 2, 3, ()), frozenset({gold}), tuple(retrieved))
+    candidates = tuple(Candidate(code, code, 1.0) for code in retrieved)
+    return TrainingMention(Question("a b", 2, 3, ()), frozenset({gold}), candidates)
 
 
 def texts_of(kb, code):
@@ -97,25 +101,35 @@ def test_the_seed_decides(many):
 
 
 def test_mentions_of_documents(many):
-    text = "It is a first one. Second and third, fourth or fifth."
+    text = "It is a first one. Second and third, fourth or fifth. Sixth and seventh."
     annotations = [
         Annotation(8, 13, "first", "G", [["C1", "C2"]]),
         Annotation(19, 25, "Second", "G", [["C1"], ["C2"]]),
         Annotation(30, 35, "third", "G", [["unknown"]]),
         Annotation(37, 43, "fourth", "G", []),
         Annotation(47, 52, "fifth", "G", [["C5"]]),
+        Annotation(54, 59, "Sixth", "G", [["C5"]]),
+        Annotation(64, 71, "seventh", "G", [["C2"]], fragments=[(64, 67), (69, 71)]),
     ]
     nlp = spacy.blank("en")
     record = CorpusDocument("1", text, annotations=annotations)
-    doc = to_doc(record, nlp)
-    for annotation in annotations[:4]:
-        set_candidates(
-            mention_span(doc, annotation), [Candidate("C2", "x", 1.0), Candidate("C7", "y", 0.5)]
-        )
-    (found,) = training_mentions([doc], many)  # the fifth has no candidates
-    assert found.question == Question("It is a first one.", 8, 13, ())
-    assert found.gold == {"C1", "C2"} and found.retrieved == ("C2", "C7")
-    examples = list(make_examples([found], many, hidden=0))
+    predicted, reference = to_doc(record, nlp, gold=False), to_doc(record, nlp)
+    candidates = [Candidate("C2", "x", 1.0), Candidate("C7", "y", 0.5)]
+    for annotation in annotations:
+        if annotation.text != "fifth":
+            set_candidates(mention_span(predicted, annotation), candidates)
+    ents = list(reference.ents)
+    ents[5] = Span(reference, ents[5].start, ents[5].end, "G", kb_id="NIL")
+    reference.set_ents(ents)
+    first, fourth, sixth = training_mentions([Example(predicted, reference)], many)
+    assert first.question == Question("It is a first one.", 8, 13, ())
+    assert first.gold == {"C1", "C2"} and first.candidates == tuple(candidates)
+    examples = list(make_examples([first], many, hidden=0))
     assert {e.question.context for e in examples} == {"It is a first one."}
     for example in examples:
         assert example.question.options[example.answer] in texts_of(many, "C2")
+    # Of these somebody has said that no concept is meant.
+    assert [m.question.mention for m in (fourth, sixth)] == ["fourth", "Sixth"]
+    assert not fourth.gold and not sixth.gold
+    for example in make_examples([fourth, sixth], many):
+        assert example.answer == len(example.question.options) == 2

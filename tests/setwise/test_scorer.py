@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from spacy_bel.errors import ModelError
 from spacy_bel.setwise.encoding import PromptEncoder
-from spacy_bel.setwise.scorer import LetterScorer, Prompt
+from spacy_bel.setwise.forward import Prompt
+from spacy_bel.setwise.scorer import LetterScorer
 
 from .tiny_models import tiny_model
 
@@ -35,10 +36,10 @@ def scorer_of(kind, **arguments):
 
 @torch.no_grad()
 def plain(kind, prompt):
-    """Softmax over the letters after one forward pass of one prompt, without cache or padding."""
+    """Log-probabilities after one forward pass of one prompt, without cache or padding."""
     model = model_of(kind).model
     logits = model(input_ids=torch.tensor([prompt.ids]), use_cache=False).logits[0, -1]
-    return torch.softmax(logits[letters_of(kind)[: prompt.letters]].double(), 0).numpy()
+    return torch.log_softmax(logits[letters_of(kind)[: prompt.letters]].double(), 0).numpy()
 
 
 def generated(kind, prompt):
@@ -69,8 +70,8 @@ def prompt_sets(draw):
 def test_equals_generation_and_plain_forward(kind, prompts, budget):
     scores = scorer_of(kind, batch_tokens=budget).score(prompts)
     for prompt, row in zip(prompts, scores, strict=True):
-        assert row.sum() == pytest.approx(1)
-        np.testing.assert_allclose(row, plain(kind, prompt), atol=1e-5)
+        assert np.exp(row).sum() == pytest.approx(1)
+        np.testing.assert_allclose(row, plain(kind, prompt), atol=1e-4)
         assert int(row.argmax()) == generated(kind, prompt)
 
 
@@ -83,9 +84,9 @@ def test_order_and_company_do_not_matter(kind, prompts, data):
     order = data.draw(st.permutations(range(len(prompts))))
     shuffled = scorer.score([prompts[i] for i in order])
     for place, i in enumerate(order):
-        np.testing.assert_allclose(shuffled[place], expected[i], atol=1e-5)
+        np.testing.assert_allclose(shuffled[place], expected[i], atol=1e-4)
     for prompt, row in zip(prompts, expected, strict=True):  # one by one, in a scorer with a past
-        np.testing.assert_allclose(scorer.score([prompt])[0], row, atol=1e-5)
+        np.testing.assert_allclose(scorer.score([prompt])[0], row, atol=1e-4)
 
 
 def prompts_of(lengths, prefix=()):
@@ -136,7 +137,7 @@ def test_memory_back_off(monkeypatch, error):
 
     monkeypatch.setattr(scorer, "_run", small_memory)
     for got, row in zip(scorer.score(prompts), expected, strict=True):
-        np.testing.assert_allclose(got, row, atol=1e-5)
+        np.testing.assert_allclose(got, row, atol=1e-4)
     assert scorer.halved > 0 and scorer.batch_tokens < 4096
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
@@ -61,6 +63,18 @@ def byte_tokenizer():
     backend.train_from_iterator(text, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    )
+
+
+def word_tokenizer(text):
+    """Every word of a text is a token, and every letter of an option."""
+    special = ["<s>", "</s>", "<unk>"]
+    words = [*special, *map(chr, range(65, 91)), *"():.", *re.findall(r"\w+", text)]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(words))}
+    backend = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
 
 
