@@ -208,7 +208,7 @@ def test_two_hundred_candidates(tmp_path, encoder_dir, layout, attention):
     builder.write(tmp_path / "kb")
     nlp = make_nlp(
         tmp_path / "kb", encoder_dir, layout=layout, attention=attention, candidates=200,
-        max_candidates=200,
+        max_candidates=200, input_tokens=None if attention == "full" else 1024,
     )  # fmt: skip
     doc = nlp(one(nlp, candidates=codes))
     found = doc.ents[0]._.kb_candidates

@@ -77,6 +77,8 @@ def test_every_pair_exactly_once_and_within_limits(docs, layout, seed, kind):
     assert found_pairs(inputs) == all_pairs(docs)
     mentions_of = Counter()
     limits = layout.limits(512)
+    # The number of a mention is cut with its text.
+    marker = len(tokens.pieces(["[1]"])["[1]"]) if layout.markers == "numbers" else 0
     for item in inputs:
         if layout.attention == "full":
             assert len(item) <= layout.max_length
@@ -89,7 +91,10 @@ def test_every_pair_exactly_once_and_within_limits(docs, layout, seed, kind):
         for mask, (d, m, c) in zip(item.masks.tolist(), item.pairs.tolist(), strict=True):
             mention = docs[d].mentions[m]
             name, candidate = (tokens.pieces([t])[t] for t in (mention.text, mention.candidates[c]))
-            text = (tuple(name[: limits.mention]), tuple(candidate[: limits.candidate]))
+            text = (
+                tuple(name[: max(0, limits.mention - marker)]),
+                tuple(candidate[: limits.candidate]),
+            )
             assert texts.setdefault(mask, text) == text
         mentions = {tuple(pair[:2]) for pair in item.pairs.tolist()}
         mentions_of.update(mentions)
@@ -147,7 +152,8 @@ def test_two_hundred_candidates(name, length, attention):
     candidates = DISTINCT[:200]
     text = f"{words} MI {words}. {words}. MI on {words}"
     doc = document(text, ("MI", candidates), ("MI", candidates[:3]))
-    inputs, report = pack(Layout(name=name, attention=attention, max_length=length), doc)
+    layout = Layout(name=name, attention=attention, max_length=length, input_tokens=2 * length)
+    inputs, report = pack(layout, doc)
     assert found_pairs(inputs) == all_pairs([doc])
     assert max(int(item.positions.max()) for item in inputs) < length
     assert report.split == (name != "base")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -306,13 +307,32 @@ def test_an_encoder_without_mask_token(models, tmp_path):
         CrossEncoder.from_pretrained(tmp_path / "copy")
 
 
-def test_weights_only_in_a_pickle(models, tmp_path):
+def test_old_checkpoints_are_read_as_weights_only(models, tmp_path):
     shutil.copytree(models["bert"], tmp_path / "copy")
     weights = load_file(tmp_path / "copy" / "model.safetensors")
     (tmp_path / "copy" / "model.safetensors").unlink()
     torch.save(weights, tmp_path / "copy" / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="older weights become safetensors"):
+    doc = document("on MI acute", ("MI", ["a", "heart attack"]))
+    (expected,), (found,) = (
+        CrossEncoder.from_pretrained(path).score([doc]).logits
+        for path in (models["bert"], tmp_path / "copy")
+    )
+    assert np.array_equal(expected[0], found[0])
+    evil = {**weights, "x": Payload(tmp_path / "ran")}
+    torch.save(evil, tmp_path / "copy" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="Cannot read an encoder"):
         CrossEncoder.from_pretrained(tmp_path / "copy")
+    assert not (tmp_path / "ran").exists()
+
+
+class Payload:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.marker),))
 
 
 def test_a_directory_that_is_not_there():

@@ -79,7 +79,10 @@ def samples(nlp: Language, texts: Sequence[tuple[str, list[Row]]] = TEXTS) -> li
 def make_nlp(kb: Path | dict[str, str], encoder: Path, **settings: object) -> Language:
     """A pipeline with bel_crossencoder; settings of its model are those that the model has."""
     model = {"@architectures": "spacy_bel.CrossEncoder.v1", "encoder": str(encoder)}
-    for setting in ("layout", "attention", "repeat_mention", "markers", "max_length", "dtype"):
+    for setting in (
+        *("layout", "attention", "repeat_mention", "markers", "max_length", "input_tokens"),
+        "dtype",
+    ):
         if setting in settings:
             model[setting] = settings.pop(setting)
     nlp = spacy.blank("en")

@@ -217,7 +217,9 @@ def test_scores_are_those_of_links_beside_gold(found, documents, policy):
     except EvaluationError:  # no candidate at all
         assert not any(found[word] for rows in documents for word, _ in rows)
         return
-    assert result.evaluation.documents == expected.documents
+    # Candidates are no links yet.
+    unlinked = [[replace(m, link=None) for m in rows] for rows in expected.documents]
+    assert result.evaluation.documents == unlinked
     assert result.evaluation.counts() == expected.counts()
 
 
