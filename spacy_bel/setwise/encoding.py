@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ..errors import ModelError
+from ..longbel.models.chat import ChatEncoder
 from .prompt import LETTERS, Question, user_turn
 
 #: Written for the model, which has to go on with a letter.
 ANSWER = "Answer:"
 
-_THINK = "<think>"
 #: What stands between the answer's beginning and the letter: a space that is part of the letter's
 #: token, a space that is a token of its own (and so belongs to the prompt), or nothing.
 _JOINTS = ((" ", ""), ("", " "), ("", ""))
@@ -33,12 +32,7 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: Any, options: int) -> None:
         self.tokenizer = tokenizer
-        self._chat = bool(getattr(tokenizer, "chat_template", None))
-        self._control = _pattern(tokenizer)
-        self._closing = {
-            getattr(tokenizer, name, None)
-            for name in ("eos_token_id", "sep_token_id", "cls_token_id")
-        }
+        self._chat = ChatEncoder(tokenizer)
         self._ending, self.letters = self._resolve(LETTERS[: options + 1])
 
     def text(self, question: Question) -> str:
@@ -47,44 +41,17 @@ class PromptEncoder:
 
     def encode(self, question: Question) -> list[int]:
         """Token ids of the prompt of a question."""
-        return self._ids(self.text(question))
+        return self._chat.ids(self.text(question))
 
     def _opening(self, question: Question) -> str:
-        # What a document says is text, even if it reads like the end of the user's turn.
-        turn = self._control.sub(lambda match: " ".join(match[0]), user_turn(question))
-        if not self._chat:
-            return f"{turn}\n\n{ANSWER}"
-        try:
-            chat = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": turn}],
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=False,
-            )
-        except Exception as error:  # a template is a program, which may fail in any way
-            raise ModelError(
-                f"The tokenizer's chat template cannot show a single user turn ({error}). Correct "
-                "chat_template in the model's directory, or remove it for prompts of plain text."
-            ) from error
-        if chat.rstrip().endswith(_THINK):  # a template that knows no other way than to think
-            chat = f"{chat.rstrip()}\n\n</think>\n\n"
-        return f"{chat}{ANSWER}"
-
-    def _ids(self, text: str) -> list[int]:
-        # Templates write the token that begins a text themselves.
-        encoded = self.tokenizer(text, add_special_tokens=not self._chat, verbose=False)
-        ids = list(encoded["input_ids"])
-        # Some tokenizers close every text with a token of their own; the letter has to come first.
-        while ids and ids[-1] in self._closing:
-            ids.pop()
-        return ids
+        return self._chat.prompt(user_turn(question)) + ANSWER
 
     def _resolve(self, letters: str) -> tuple[str, list[int]]:
         """What ends the prompt, and the tokens of letters that follow it."""
         opening = self._opening(_PROBE)
         for space, ending in _JOINTS:
-            stem = self._ids(opening + ending)
-            answers = [self._ids(opening + ending + space + letter) for letter in letters]
+            stem = self._chat.ids(opening + ending)
+            answers = [self._chat.ids(opening + ending + space + letter) for letter in letters]
             tokens = [ids[-1] for ids in answers]
             if (
                 all(ids[:-1] == stem for ids in answers)
@@ -96,11 +63,3 @@ class PromptEncoder:
             f"The tokenizer does not write the letters {letters[0]} to {letters[-1]} as one token "
             f"each after '{ANSWER}': choose a model whose tokenizer does, or fewer options."
         )
-
-
-def _pattern(tokenizer: Any) -> re.Pattern[str]:
-    """Matches the strings that a tokenizer reads as control tokens."""
-    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    control = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-    longest_first = sorted(filter(None, control), key=lambda token: (-len(token), token))
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")

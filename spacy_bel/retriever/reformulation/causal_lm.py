@@ -13,9 +13,9 @@ import torch
 
 from spacy_bel.errors import SettingsError
 from spacy_bel.longbel.models.causal_lm import CausalLanguageModel
+from spacy_bel.longbel.models.chat import ChatEncoder
 from spacy_bel.memory import free_memory, is_out_of_memory
 from spacy_bel.retriever.reformulation.base import Request, cut_around
-from spacy_bel.retriever.reformulation.chat import ChatEncoder
 from spacy_bel.retriever.reformulation.decoding import continue_greedily
 from spacy_bel.retriever.reformulation.prompt import (
     BEGUN,
@@ -135,7 +135,7 @@ class CausalLMReformulator(PromptedReformulator):
     def _encode(self, turn: str, begun: str = "") -> list[int]:
         if self._encoder is None:
             self._encoder = ChatEncoder(self.language_model.tokenizer)
-        return self._encoder.encode(turn, begun)
+        return prompt_ids(self._encoder, turn, begun)
 
     def _fits(self, prompt: list[int]) -> bool:
         return len(prompt) + self.max_new_tokens <= self.language_model.max_length
@@ -165,3 +165,9 @@ def _is_readable(answer: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def prompt_ids(chat: ChatEncoder, turn: str, begun: str = "") -> list[int]:
+    """Token ids of a user turn and of what the answer begins with."""
+    answer = "" if chat.has_template else "Answer:\n"
+    return chat.ids(chat.prompt(turn) + answer + begun)

@@ -13,36 +13,28 @@ _THINK = "<think>"
 class ChatEncoder:
     """Encodes user turns as prompts that end where the model's answer begins.
 
-    tokenizer: Hugging Face tokenizer. Without a chat template the prompt is the turn and a line
-    that says "Answer:".
+    tokenizer: Hugging Face tokenizer. With a chat template the prompt is a single user turn, with
+    thinking off; without one it is plain text.
+
+    has_template: whether there is one.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._chat = bool(getattr(tokenizer, "chat_template", None))
+        self.has_template = bool(getattr(tokenizer, "chat_template", None))
         self._control = _pattern(tokenizer)
         names = ("eos_token_id", "sep_token_id", "cls_token_id")
         self._closing = {getattr(tokenizer, name, None) for name in names}
 
-    def encode(self, turn: str, begun: str = "") -> list[int]:
-        """Token ids of the prompt of a turn; begun: what the answer begins with.
+    def prompt(self, turn: str) -> str:
+        """The prompt of a turn as a string, behind which the answer begins.
 
         Raises ModelError if the chat template cannot be used.
         """
-        # Templates write the token that begins a text themselves.
-        text = self._prompt(turn) + begun
-        encoded = self.tokenizer(text, add_special_tokens=not self._chat, verbose=False)
-        ids = list(encoded["input_ids"])
-        # Some tokenizers close every text with a token of their own.
-        while ids and ids[-1] in self._closing:
-            ids.pop()
-        return ids
-
-    def _prompt(self, turn: str) -> str:
         # What a document says is text, even if it reads like the end of the user's turn.
         turn = self._control.sub(lambda match: " ".join(match[0]), turn)
-        if not self._chat:
-            return f"{turn}\n\nAnswer:\n"
+        if not self.has_template:
+            return f"{turn}\n\n"
         try:
             chat = self.tokenizer.apply_chat_template(
                 [{"role": "user", "content": turn}],
@@ -58,6 +50,16 @@ class ChatEncoder:
         if chat.rstrip().endswith(_THINK):  # a template that knows no other way than to think
             chat = f"{chat.rstrip()}\n\n</think>\n\n"
         return str(chat)
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a prompt, to which the model's answer is to be added."""
+        # Templates write the token that begins a text themselves.
+        encoded = self.tokenizer(text, add_special_tokens=not self.has_template, verbose=False)
+        ids = list(encoded["input_ids"])
+        # Some tokenizers close every text with a token of their own.
+        while ids and ids[-1] in self._closing:
+            ids.pop()
+        return ids
 
 
 def _pattern(tokenizer: Any) -> re.Pattern[str]:
