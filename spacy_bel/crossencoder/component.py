@@ -23,7 +23,7 @@ from .candidate_text import CandidateText, candidate_text
 from .document import Document
 from .documents import to_document
 from .inputs import Batch, batches, by_length
-from .learning import BoolArray, LearningInput, Target, learning_inputs, loss_and_gradients
+from .learning import BoolArray, LearningInput, learning_inputs, loss_and_gradients
 from .report import PackingReport
 
 #: Documents whose mentions are scored together.
@@ -54,10 +54,7 @@ class CrossEncoderPipe(RerankingPipe):
     nil: with "listwise", whether "none of them" is learned: a mask after which nothing follows. If
         it is more probable than every candidate, the mention gets "NIL" as its `kb_id_` and keeps
         its candidates. Without it, one of them is always right.
-    retriever_scores: whether what is learned is added to the retriever's scores. How much these
-        count is fitted by `initialize` on training documents, and again by `calibrate`.
-    easy_share: of the mentions that the retriever's scores already decide, this share is learned,
-        chosen anew in each epoch; the others only cost time.
+    retriever_scores: whether `calibrate` may let the retriever's scores count, too.
     shuffle: where candidates are read in random order: "never", in "training", so that a model does
         not learn to trust the retriever's order, or "always".
     batch_tokens: tokens that are read at once, padding included.
@@ -77,7 +74,6 @@ class CrossEncoderPipe(RerankingPipe):
         objective: Objective = "listwise",
         nil: bool = True,
         retriever_scores: bool = True,
-        easy_share: float = 1.0,
         shuffle: Shuffle = "training",
         batch_tokens: int = 4096,
         max_candidates: int = 25,
@@ -88,8 +84,6 @@ class CrossEncoderPipe(RerankingPipe):
         )
         if candidates < 1:
             raise SettingsError(f"candidates is {candidates}: give 1 or more.")
-        if not 0 <= easy_share <= 1:
-            raise SettingsError(f"easy_share is {easy_share}: give a share from 0 to 1.")
         for setting, value, allowed in (
             ("objective", objective, ("listwise", "pairwise")),
             ("shuffle", shuffle, ("never", "training", "always")),
@@ -106,7 +100,6 @@ class CrossEncoderPipe(RerankingPipe):
         self.objective: Objective = objective
         self.nil = nil and objective == "listwise"
         self.retriever_scores = retriever_scores
-        self.easy_share = easy_share
         self.shuffle: Shuffle = shuffle
         self.report = PackingReport()
         self.cfg.update({"temperature": 1.0, "retriever_weight": 0.0, "bias": 0.0})
@@ -176,43 +169,29 @@ class CrossEncoderPipe(RerankingPipe):
     def initialize(
         self, get_examples: Callable[[], Iterable[Example]], *, nlp: Language | None = None
     ) -> None:
-        """Read the pretrained model, and fit how much the retriever's scores count.
+        """Read the pretrained model, and look whether something can be learned.
 
         Raises TrainingError if there is nothing to learn from the examples.
         """
         super().initialize(get_examples, nlp=nlp)
         self.cfg.update({"temperature": 1.0, "retriever_weight": 0.0, "bias": 0.0})
-        batch, right = self._judged(self.first_examples(get_examples, nlp))
+        _, right = self._judged(self.first_examples(get_examples, nlp))
         if not any(right):
             raise TrainingError(
                 f"{self.name} can learn nothing: no mention of the first documents has a single "
                 f"gold concept that is among its first {self.candidates} candidates. Give better "
                 "candidates, or set nil = true."
             )
-        if self.retriever_scores:
-            unread = [
-                self._judged_mention(mention, np.zeros(len(array), np.float32), array)
-                for marked, arrays in zip(batch, right, strict=True)
-                for mention, array in zip(marked.mentions, arrays, strict=True)
-            ]
-            found = fit_calibration(unread, self.objective)
-            self.cfg.update({"retriever_weight": found.retriever_weight, "bias": found.bias})
 
     def training_items(self, examples: Sequence[Example]) -> list[LearningInput]:
         """Inputs with what is right in them; see `_judged` for the mentions that are left out."""
-        documents, targets = [], []
-        for marked, arrays in zip(*self._judged(examples), strict=True):
-            some = [
-                (m, Target(array, self._prior(m)))
-                for m, array in zip(marked.mentions, arrays, strict=True)
-            ]
-            some = [(m, t) for m, t in some if not t.is_easy or random.random() < self.easy_share]
-            documents.append(self._document(marked, [mention for mention, _ in some]))
-            targets.append([target for _, target in some])
+        batch, right = self._judged(examples)
         seed = None if self.shuffle == "never" else random.getrandbits(32)
-        inputs, report = self.engine.pack(documents, seed=seed)
+        inputs, report = self.engine.pack(
+            [self._document(marked, marked.mentions) for marked in batch], seed=seed
+        )
         self.report += report
-        return learning_inputs(inputs, targets)
+        return learning_inputs(inputs, right)
 
     def training_batches(self, items: Sequence[LearningInput]) -> list[Batch]:
         """Inputs side by side, the longest first."""
@@ -289,12 +268,6 @@ class CrossEncoderPipe(RerankingPipe):
         read, nil = self._split(logits)
         scores = _scores(get_candidates(mention.span)[: len(read)])
         return JudgedMention(read, scores, right[: len(read)], nil)
-
-    def _prior(self, mention: MentionSpan) -> FloatArray:
-        """What is added to logits: nothing to that of "none of them"."""
-        scores = _scores(get_candidates(mention.span)[: self.candidates])
-        prior = self.calibration.retriever_weight * scores + self.calibration.bias
-        return np.append(prior, np.float32(0)) if self.nil else prior
 
 
 def _place(span: Span) -> tuple[int, int, str]:

@@ -14,33 +14,17 @@ from .inputs import Batch, PackedInput
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-_EASY = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is to be learned of a mention.
-
-    right: which of its candidates are right, shape (candidates,); at least one is, if the loss is
-    list-wise. prior: what is added to the logit of each candidate, shape (candidates,).
-    """
-
-    right: BoolArray
-    prior: FloatArray
-
-    @property
-    def is_easy(self) -> bool:
-        """Whether the priors alone give nine tenths to what is right."""
-        weights = np.exp(self.prior - self.prior.max())
-        return bool(weights[self.right].sum() >= _EASY * weights.sum())
-
 
 @dataclass(frozen=True, slots=True)
 class LearningInput:
-    """Inputs that have mentions in common, and their targets by indices of document and mention."""
+    """Inputs that have mentions in common.
+
+    right: by indices of document and mention, which of its candidates are right, shape
+    (candidates,); at least one is, if the loss is list-wise.
+    """
 
     inputs: tuple[PackedInput, ...]
-    targets: dict[tuple[int, int], Target]
+    right: dict[tuple[int, int], BoolArray]
 
     @property
     def tokens(self) -> int:
@@ -50,15 +34,15 @@ class LearningInput:
     @property
     def mentions(self) -> int:
         """How many mentions it teaches about."""
-        return len(self.targets)
+        return len(self.right)
 
 
 def learning_inputs(
-    inputs: Sequence[PackedInput], targets: Sequence[Sequence[Target]]
+    inputs: Sequence[PackedInput], right: Sequence[Sequence[BoolArray]]
 ) -> list[LearningInput]:
     """Put inputs together that have mentions in common, so that each mention is learned whole.
 
-    targets: by document and mention.
+    right: by document and mention, which candidates are right, shape (candidates,).
     """
     groups: list[tuple[list[PackedInput], set[tuple[int, int]]]] = []
     group_of: dict[tuple[int, int], int] = {}
@@ -79,7 +63,7 @@ def learning_inputs(
         groups[target][1].update(mentions)
         group_of.update(dict.fromkeys(mentions, target))
     return [
-        LearningInput(tuple(packed), {(d, m): targets[d][m] for d, m in sorted(mentions)})
+        LearningInput(tuple(packed), {(d, m): right[d][m] for d, m in sorted(mentions)})
         for packed, mentions in groups
         if packed
     ]
@@ -94,31 +78,29 @@ def loss_and_gradients(
     """The loss, added up over mentions, and its gradient.
 
     logits, gradients: of each batch, shape (pairs, 2). The logit of a candidate is that of label 1
-    less that of label 0, and its prior is added. With "listwise", the loss of a mention is the
+    less that of label 0. With "listwise", the loss of a mention is the
     negative logarithm of what a softmax over its candidates gives to the right ones; with
     "pairwise", the mean over its candidates of the cross-entropy of the two labels.
     """
-    targets = {key: target for item in items for key, target in item.targets.items()}
-    keys = list(targets)
-    number = {key: i for i, key in enumerate(keys)}
-    sizes = np.array([len(target.right) for target in targets.values()])
+    right = {key: array for item in items for key, array in item.right.items()}
+    number = {key: i for i, key in enumerate(right)}
+    sizes = np.array([len(array) for array in right.values()])
     starts = np.concatenate([[0], np.cumsum(sizes)])
     pairs = np.concatenate([batch.pairs for batch in batches])
     place = starts[[number[d, m] for d, m, _ in pairs.tolist()]] + pairs[:, 2]
     scores = np.empty(starts[-1])
     difference = np.concatenate(logits).astype(np.float64)
     scores[place] = difference[:, 1] - difference[:, 0]
-    scores += np.concatenate([target.prior for target in targets.values()])
-    wanted = np.concatenate([target.right for target in targets.values()])
-    owner = np.repeat(np.arange(len(keys)), sizes)
+    wanted = np.concatenate(list(right.values()))
+    owner = np.repeat(np.arange(len(right)), sizes)
     if objective == "pairwise":
         signed = np.where(wanted, scores, -scores)
         share = 1 / sizes[owner]
         loss = float(np.sum(np.logaddexp(0, -signed) * share))
         slope = np.where(wanted, -1.0, 1.0) * share / (1 + np.exp(np.clip(signed, -700, 700)))
     else:
-        everything, all_shares = _softmax(scores, owner, len(keys))
-        right_only, right_shares = _softmax(np.where(wanted, scores, -np.inf), owner, len(keys))
+        everything, all_shares = _softmax(scores, owner, len(right))
+        right_only, right_shares = _softmax(np.where(wanted, scores, -np.inf), owner, len(right))
         loss = float(np.sum(everything - right_only))
         slope = all_shares - right_shares
     gradient = np.stack([-slope, slope], axis=1)[place].astype(np.float32)

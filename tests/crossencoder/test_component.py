@@ -145,7 +145,6 @@ def test_the_loss_is_that_of_the_probabilities(build):
     for settings in ({}, {"objective": "pairwise"}, {"nil": False}):
         nlp = build(shuffle="never", **settings)
         nlp.initialize(lambda nlp=nlp: samples(nlp))
-        nlp.get_pipe(NAME).cfg.update({"retriever_weight": 2.0, "bias": 0.5})
         expected = []
         for doc, (_, rows) in zip(nlp.pipe(docs_of(nlp, TEXTS)), TEXTS, strict=True):
             for ent, (_, gold, _) in zip(doc.ents, rows, strict=True):
@@ -425,18 +424,6 @@ def test_calibration_reads_what_is_read_in_use(build, monkeypatch):
     assert shares[:2].tolist() == pytest.approx([said["D5"], said["D1"]], abs=1e-6)
     alone = docs_of(nlp, [("acute MI on chronic ataxia", rows[:1])])
     assert scores(nlp.pipe(alone)) != pytest.approx(scores([doc])[:2], abs=1e-4)
-
-
-def test_mentions_that_the_retriever_has_decided(build):
-    """Of these a share is learned."""
-    for share, expected in ((0.0, 4), (1.0, 6)):
-        nlp = build(easy_share=share)
-        pipe = nlp.get_pipe(NAME)
-        pipe.cfg.update({"retriever_weight": 20.0, "bias": 20.0})
-        items = pipe.training_items(samples(nlp))
-        assert sum(item.mentions for item in items) == expected  # 2 of 6 are right at first
-    with pytest.raises(ValueError, match="easy_share is 2.0: give a share from 0 to 1"):
-        build(easy_share=2.0)
 
 
 def test_a_copy_for_another_process(trained):

@@ -11,12 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_bel.crossencoder.inputs import Batch, PackedInput
-from spacy_bel.crossencoder.learning import (
-    LearningInput,
-    Target,
-    learning_inputs,
-    loss_and_gradients,
-)
+from spacy_bel.crossencoder.learning import LearningInput, learning_inputs, loss_and_gradients
 
 _NONE = np.zeros(0, np.int64)
 
@@ -29,9 +24,8 @@ def input_of(pairs):
     return PackedInput(*[_NONE] * 5, np.array(pairs, np.int64).reshape(-1, 3))
 
 
-def target(right, prior=None):
-    prior = [0.0] * len(right) if prior is None else prior
-    return Target(np.array(right, bool), np.array(prior, np.float32))
+def target(right):
+    return np.array(right, bool)
 
 
 @st.composite
@@ -43,11 +37,8 @@ def read_mentions(draw, listwise=True):
             right = draw(st.lists(st.booleans(), min_size=1, max_size=5))
             if listwise and not any(right):
                 right[draw(st.integers(0, len(right) - 1))] = True
-            prior = draw(st.lists(st.floats(-5, 5), min_size=len(right), max_size=len(right)))
-            targets[document, mention] = target(right, prior)
-    pairs = draw(
-        st.permutations([(*key, c) for key, t in targets.items() for c in range(len(t.right))])
-    )
+            targets[document, mention] = target(right)
+    pairs = draw(st.permutations([(*key, c) for key, t in targets.items() for c in range(len(t))]))
     cuts = draw(st.sets(st.integers(1, len(pairs) - 1), max_size=3)) if len(pairs) > 1 else set()
     seed = draw(st.integers(0, 10**6))
     logits = np.random.default_rng(seed).normal(0, 4, (len(pairs), 2)).astype(np.float32)
@@ -59,9 +50,8 @@ def reference(targets, pairs, logits, objective):
     row = {pair: i for i, pair in enumerate(pairs)}
     total = logits.new_zeros(())
     for key, wanted in targets.items():
-        own = logits[[row[(*key, c)] for c in range(len(wanted.right))]]
-        right = torch.tensor(wanted.right)
-        own = torch.stack([own[:, 0], own[:, 1] + torch.tensor(wanted.prior)], 1)
+        own = logits[[row[(*key, c)] for c in range(len(wanted))]]
+        right = torch.tensor(wanted)
         if objective == "pairwise":
             total = total + torch.nn.functional.cross_entropy(own, right.long())
         else:
@@ -146,9 +136,9 @@ def test_inputs_that_have_mentions_in_common_are_learned_together(pairs):
     assert set(found) == connected(mentions) and len(found) == len(set(found))
     assert sum(len(item.inputs) for item in items) == len(inputs)
     for item, members in zip(items, found, strict=True):
-        assert set(item.targets) == set().union(*(mentions[i] for i in members))
-        assert all(item.targets[d, m] is targets[d][m] for d, m in item.targets)
-        assert item.mentions == len(item.targets)
+        assert set(item.right) == set().union(*(mentions[i] for i in members))
+        assert all(item.right[d, m] is targets[d][m] for d, m in item.right)
+        assert item.mentions == len(item.right)
 
 
 def test_the_size_of_what_is_learned_together():

@@ -110,7 +110,7 @@ def test_training_goes_on_from_a_stored_model(overrides, corpus, tmp_path, capsy
     for nlp in (first, more):
         nlp.get_pipe(NAME).shuffle = "never"
         losses.append(nlp.get_pipe(NAME).update(list(reader(nlp)), drop=0.0)[NAME])
-    assert losses[1] < losses[0] < 1.0
+    assert losses[1] < losses[0]
 
 
 def test_candidates_of_a_component_before_it(overrides, corpus, kb_dir, tmp_path):

@@ -488,7 +488,7 @@ def test_long_sentences_are_cut_to_what_the_model_reads(caplog):
     turn = reformulator.turn(request)
     sentence = turn.splitlines()[-2]
     assert "left cold right" in sentence and len(sentence) < len(request.sentence)
-    assert len(ChatEncoder(model.tokenizer).encode(turn, BEGUN)) + 20 <= 700
+    assert len(prompt_ids(ChatEncoder(model.tokenizer), turn, BEGUN)) + 20 <= 700
     assert reformulator.generate([turn])[0] is not None
     short = Request("A cold.", "cold")
     assert reformulator.turn(short) == user_turn(short, "MeSH")
