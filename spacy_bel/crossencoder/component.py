@@ -121,13 +121,19 @@ class CrossEncoderPipe(RerankingPipe):
 
     def link(self, docs: Iterator[MarkedDoc]) -> Iterator[Links | Exception]:
         """Candidates of every mention in their new order, document by document."""
-        return in_batches(docs, self._rank, _DOCS_AT_ONCE)
+        return in_batches(docs, lambda some: self.rank(some, self.score_pairs(some)), _DOCS_AT_ONCE)
 
-    def _rank(self, batch: list[MarkedDoc]) -> list[Links]:
+    def rank(
+        self, batch: Sequence[MarkedDoc], logits: Sequence[Sequence[FloatArray]]
+    ) -> list[Links]:
+        """Candidates of every mention, by their logits and the calibration.
+
+        logits: what `score_pairs` gave for the same documents.
+        """
         result: list[Links] = []
-        for marked, logits in zip(batch, self._score(batch), strict=True):
+        for marked, mentions in zip(batch, logits, strict=True):
             links: Links = []
-            for mention, scores in zip(marked.mentions, logits, strict=True):
+            for mention, scores in zip(marked.mentions, mentions, strict=True):
                 candidates = get_candidates(mention.span)
                 read, nil = self._split(scores)
                 probabilities, none = self.calibration.probabilities(
@@ -139,8 +145,11 @@ class CrossEncoderPipe(RerankingPipe):
             result.append(links)
         return result
 
-    def _score(self, batch: Sequence[MarkedDoc]) -> list[list[FloatArray]]:
-        """For each document and mention the logits of its candidates, and of none if it is read."""
+    def score_pairs(self, batch: Sequence[MarkedDoc]) -> list[list[FloatArray]]:
+        """For each document and mention the logits of its candidates, shape (candidates,).
+
+        That of "none of them" comes last, if it is read.
+        """
         seed = random.getrandbits(32) if self.shuffle == "always" else None
         self.engine.tokens_at_once = self.batch_tokens
         scores = self.engine.score([self._document(m, m.mentions) for m in batch], seed=seed)
@@ -223,7 +232,7 @@ class CrossEncoderPipe(RerankingPipe):
         while some := list(islice(stream, _DOCS_AT_ONCE)):
             # All mentions are read, as in use: with full attention they bear on each other.
             everything = [self.mark(example.predicted) for example in some]
-            read = zip(everything, self._score(everything), *self._judged(some), strict=True)
+            read = zip(everything, self.score_pairs(everything), *self._judged(some), strict=True)
             for every, logits, marked, right in read:
                 row_of = {m.index: row for m, row in zip(every.mentions, logits, strict=True)}
                 rows = (row_of[mention.index] for mention in marked.mentions)

@@ -54,15 +54,7 @@ def score_links(
     """
     evaluation = Evaluation(Judge(Policies(**(policies or {})), kb))
     for example in examples:
-        reference, predicted = example.reference, example.predicted
-        mentions = mention_spans(reference, spans_key)
-        evaluation.add(
-            _document(
-                reference,
-                (_annotation(*gold) for gold in gold_codes(reference, mentions)),
-            ),
-            _document(predicted, map(_predicted, mention_spans(predicted, spans_key))),
-        )
+        evaluation.add(*scored_documents(example, spans_key))
     names = {name: f"bel_{name.replace('@', '_at_')}" for name in measures(ks)}
     if not evaluation.mentions:
         return dict.fromkeys([*names.values(), *LINKS, "bel_per_label"])
@@ -74,6 +66,18 @@ def score_links(
         label: {names[first]: _means(evaluation, ks, label)[first]} for label in evaluation.labels
     }
     return scores
+
+
+def scored_documents(
+    example: Example, spans_key: str | None = None
+) -> tuple[CorpusDocument, CorpusDocument]:
+    """What `score_links` compares: annotated mentions of the reference, all of the predicted."""
+    reference, predicted = example.reference, example.predicted
+    gold = gold_codes(reference, mention_spans(reference, spans_key))
+    return (
+        _document(reference, (_annotation(span, codes) for span, codes in gold)),
+        _document(predicted, map(_predicted, mention_spans(predicted, spans_key))),
+    )
 
 
 def _means(evaluation: Evaluation, ks: Sequence[int], label: str | None = None) -> dict[str, float]:
