@@ -96,6 +96,9 @@ def test_the_best_model_is_kept(overrides, corpus, tmp_path, capsys):
 
 def test_training_goes_on_from_a_stored_model(overrides, corpus, tmp_path, capsys):
     """A component that is taken from a pipeline keeps what it has learned."""
+    # So little that there is enough left to learn.
+    slow = {"training.max_steps": 4, "training.optimizer.learn_rate.initial_rate": 0.001}
+    overrides = {**overrides, **slow}
     config = load_config(CONFIGS[0])
     spacy_train(CONFIGS[0], tmp_path / "first", overrides=overrides)
     first = spacy.load(tmp_path / "first" / "model-last")
@@ -110,7 +113,7 @@ def test_training_goes_on_from_a_stored_model(overrides, corpus, tmp_path, capsy
     for nlp in (first, more):
         nlp.get_pipe(NAME).shuffle = "never"
         losses.append(nlp.get_pipe(NAME).update(list(reader(nlp)), drop=0.0)[NAME])
-    assert losses[1] < losses[0]
+    assert losses[1] < 0.9 * losses[0]
 
 
 def test_candidates_of_a_component_before_it(overrides, corpus, kb_dir, tmp_path):
