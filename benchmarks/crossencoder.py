@@ -28,7 +28,6 @@ import resource
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,9 +131,7 @@ class Worker:
         return time.process_time() - start
 
     def _step(self, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
-        loose = torch.autocast("cpu", torch.bfloat16)
-        with loose if self.args.dtype == "bfloat16" else nullcontext():
-            logits = self.encoder.forward(batch)
+        logits = self.encoder.forward(batch)
         labels = torch.from_numpy((batch.pairs[:, 2] == 0).astype(np.int64))
         torch.nn.functional.cross_entropy(logits, labels).backward()
         optimizer.step()
