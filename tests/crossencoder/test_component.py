@@ -109,7 +109,7 @@ def test_training_goes_on_where_it_ended(trained, layout, kb_dir, encoder_dir):
     nlp.add_pipe(NAME, source=half)
     optimizer = nlp.resume_training(sgd=Adam(0.001, L2=0.0, use_averages=False))
     assert list(nlp.pipe(docs_of(nlp)))
-    more = train(nlp, samples(nlp, WITH_NIL), steps=10, optimizer=optimizer, below=first[-1] / 3)
+    more = train(nlp, samples(nlp, WITH_NIL), steps=60, optimizer=optimizer, below=first[-1] / 3)
     assert more[0] < first[0] and more[-1] < first[-1] / 3
 
 
