@@ -124,7 +124,7 @@ def compare(engine: Engine, links: list[Any], expected: list[Any]) -> dict[str, 
     for i, (got, wanted) in enumerate(zip(links, expected, strict=True)):
         for j, (hypotheses, names) in enumerate(zip(got, wanted, strict=True)):
             best = hypotheses[0]
-            bests = {kb.name(int(n)) for n in engine.trie.trie.sequences_at(best.node)}
+            bests = {kb.name(int(n)) for n in engine.trie.trie.sequences_at(best.nodes[-1])}
             # Of logarithms, since likelihoods under random weights are all next to nothing.
             gap = abs(best.log_score - math.log(names[0][1]))
             if names[0][0] in bests:

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from ..candidates import Candidate
 from ..errors import ModelError
 from ..kb.token_trie import MaskArray
-from .beam_search import Hypothesis
-from .document import Document
+from .beam_search import BeamSearch
+from .document import Document, Mention
 from .models.base import LanguageModel
 from .models.static_cache import StaticCache
 from .name_trie import NameTrie
 from .prompts import Prompt
-from .rows import Links
+from .rows import Links, Trace
 from .run import Run
+from .search import Hypothesis, Search
 from .tokenization import PromptTokenizer
 
 #: Slots per row of a new cache, and the most that a cache may have grown to and still be kept.
@@ -33,8 +34,9 @@ class Report:
     mentions: linked. memory_trimmed: prompts that left out earlier links. context_cut: prompts that
     left out sentences. mentions_too_long: mentions that no prompt could hold, left without
     candidates. prompt_tokens, read_tokens: tokens of all prompts, and how many of them had to be
-    read because they were not in the cache. beam_tokens: tokens read while generating.
-    forward_passes: calls of the model.
+    read because they were not in the cache. beam_tokens: tokens read while generating, of which
+    needed_beam_tokens had to be; the others were read ahead in vain. forward_passes: calls of the
+    model.
     """
 
     mentions: int = 0
@@ -44,6 +46,7 @@ class Report:
     prompt_tokens: int = 0
     read_tokens: int = 0
     beam_tokens: int = 0
+    needed_beam_tokens: int = 0
     forward_passes: int = 0
 
 
@@ -66,10 +69,12 @@ class Engine:
         *,
         num_beams: int = 5,
         length_penalty: float = 1.0,
-        batch_size: int = 8,
+        batch_size: int = 16,
+        batch_tokens: int = 32_768,
         accept: Callable[[Candidate], bool] = lambda candidate: True,
         max_length: int | None = None,
         reuse_prefix: bool = True,
+        read_ahead: bool = True,
     ) -> None:
         self.model = model
         self.trie = trie
@@ -77,7 +82,9 @@ class Engine:
         self.num_beams = num_beams
         self.length_penalty = length_penalty
         self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
         self.accept = accept
+        self.read_ahead = read_ahead
         self.reuse_prefix = reuse_prefix and not model.bidirectional_prompt
         self.report = Report()
         self.tokenizer = PromptTokenizer(model.tokenizer, prompt)
@@ -102,20 +109,36 @@ class Engine:
         Reads `documents` only as far as needed. A document that cannot be linked yields the
         exception and does not disturb the others; an error of the model itself is raised.
         """
-        yield from Run(self, iter(documents)).results()
+        for done in Run(self, iter(documents)).results():
+            yield done.error or done.links
+
+    def trace(self, documents: Iterable[Document]) -> Iterator[list[Trace]]:
+        """Prompts and generated names behind `link`, mention by mention; raises what went wrong."""
+        for done in Run(self, iter(documents), keep_traces=True).results():
+            if done.error is not None:
+                raise done.error
+            yield done.traces
 
     def generate(self, documents: Iterable[Document]) -> Iterator[list[list[Hypothesis]]]:
-        """The generated names behind `link`, for comparisons: hypotheses of every mention."""
-        run = Run(self, iter(documents), keep_hypotheses=True)
-        for links in run.results():
-            if isinstance(links, Exception):
-                raise links
-            yield run.hypotheses.pop(id(links))
+        """The generated names of every mention, best first; raises what went wrong."""
+        for traces in self.trace(documents):
+            yield [trace.hypotheses for trace in traces]
+
+    def new_search(self, mention: Mention) -> Search:
+        """What looks for the names of a mention."""
+        return BeamSearch(
+            self.trie.trie,
+            self.group_mask(mention.groups),
+            self.tokenizer.end_token,
+            self.num_beams,
+            self.length_penalty,
+            read_ahead=self.read_ahead,
+        )
 
     def take_cache(self) -> StaticCache:
         """A cache for one run; its content is of no meaning."""
         cache, self._spare_cache = self._spare_cache, None
-        return cache or self.model.new_cache(self.batch_size, _FIRST_CAPACITY)
+        return cache or self.model.new_cache(1, 0)
 
     def return_cache(self, cache: StaticCache) -> None:
         """Keep a cache for the next run: making one takes longer than a short document."""

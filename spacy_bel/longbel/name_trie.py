@@ -13,8 +13,8 @@ from ..errors import FingerprintMismatchError, KnowledgeBaseError
 from ..kb import KnowledgeBase, storage
 from ..kb.token_trie import MaskArray, TokenTrie
 from ..ranking import ScoredName, rank
-from .beam_search import Hypothesis
 from .models.base import tokenizer_fingerprint
+from .search import Hypothesis
 from .tokenization import PromptTokenizer
 
 _ARRAYS = (
@@ -103,7 +103,7 @@ class NameTrie:
         """
         scored = []
         for hypothesis in hypotheses:
-            for name_id in map(int, self.trie.sequences_at(hypothesis.node)):
+            for name_id in map(int, self.trie.sequences_at(hypothesis.nodes[-1])):
                 name = self.kb.name(name_id)
                 for concept_id in map(int, self.kb.concepts_of_name(name_id)):
                     if (self.kb.concept_group_masks[concept_id] & group_mask).any():

@@ -1,14 +1,15 @@
 """One pass over a stream of documents: mention after mention, many documents at once.
 
 Every document in flight owns a row of the cache. A row reads a mention's prompt once, from the
-first token that differs from the prompt it read before; the beams of the mention follow in the same
-row, each token attending to the prompt, its own ancestors and itself (a tree mask), so that a beam
-costs one token per step and nothing is copied or reordered. Rows step together in one forward pass,
-and a row whose document is done takes up the next at once.
+first token that differs from what it holds; the tokens of the mention's search follow in the same
+row, each attending to the prompt, its own path and itself (a tree mask), so that nothing is copied
+or reordered. All rows step together: prompts that begin and searches that go on are read in one
+forward pass, and a row whose document is done takes up the next at once.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,28 +19,47 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..kb.token_trie import IntArray
-from .beam_search import BeamSearch, Hypothesis
-from .document import Document, MemoryEntry, Mention
-from .rows import Links, Pending, Row, Thread
+from ..memory import free_memory, is_out_of_memory
+from .document import Document, MemoryEntry
+from .models.base import Segment
+from .rows import Pending, Row, Thread, Trace
+from .search import PROMPT, Hypothesis, Question, TokenTree
 from .window import MentionTooLongError, fit_prompt
 
 if TYPE_CHECKING:
     from .engine import Engine
 
+logger = logging.getLogger(__name__)
+
 #: Mentions that one row links in order when a prompt has no memory, so that the rest of the
 #: document can be linked beside them.
 _MENTIONS_PER_THREAD = 4
-#: Padded prompt tokens that are read in one forward pass; more would only cost memory.
+#: Prompt tokens that are read in one forward pass; more would only cost memory.
 _PROMPT_TOKENS = 2048
 _ANSWERS_KEPT = 4096
+#: Characters per token and tokens per mention by which a prompt's length is estimated.
+_CHARACTERS_PER_TOKEN = 3
+_TOKENS_PER_MENTION = 24
+
+_NAN = "The model returned NaN. Check its weights, or load it with dtype='float32'."
+_NO_MEMORY = (
+    "Memory ran out although nothing else was being linked. Set max_length to read less of long "
+    "documents at once, or choose a prompt that shows only the sentence."
+)
 
 
 class Run:
-    """One pass over a stream of documents."""
+    """One pass over a stream of documents.
+
+    keep_traces: keep prompts and generated names beside the links.
+    """
 
     def __init__(
-        self, engine: Engine, documents: Iterator[Document], *, keep_hypotheses: bool = False
+        self,
+        engine: Engine,
+        documents: Iterator[Document],
+        *,
+        keep_traces: bool = False,
     ) -> None:
         self.engine = engine
         self.documents = documents
@@ -47,73 +67,104 @@ class Run:
         self.queue: deque[Thread] = deque()
         self.pending: deque[Pending] = deque()
         self.rows: list[Row] = []
+        self.max_rows = engine.batch_size
+        self.max_slots = engine.batch_tokens
         self.cache = engine.take_cache()
         #: What equal prompts have been answered: mentions recur, within a document and beyond.
-        self.answers: dict[tuple[tuple[int, ...], tuple[str, ...]], list[Hypothesis]] = {}
-        self.keep_hypotheses = keep_hypotheses
-        self.hypotheses: dict[int, list[list[Hypothesis]]] = {}
+        self.answers: dict[tuple[object, ...], list[Hypothesis]] = {}
+        self.keep_traces = keep_traces
 
-    def results(self) -> Iterator[Links | Exception]:
-        """Links of each document, in the order in which documents came."""
+    def results(self) -> Iterator[Pending]:
+        """Each document with its links, in the order in which documents came."""
         yield from self._results()
         # Not after an error: what a failed run has left there might be no numbers.
         self.engine.return_cache(self.cache)
 
-    def _results(self) -> Iterator[Links | Exception]:
+    def _results(self) -> Iterator[Pending]:
         while True:
             self._fill_rows()
             while self.pending and not self.pending[0].open_threads:
-                done = self.pending.popleft()
-                yield done.error or done.links
+                yield self.pending.popleft()
             if not self.rows:
                 if self.exhausted and not self.pending:
                     return
                 continue
-            self._read_prompts()
             self._step()
 
     # Documents and rows
 
     def _fill_rows(self) -> None:
-        while len(self.rows) < self.engine.batch_size and self._has_thread():
-            self.rows.append(Row(self.queue.popleft()))
+        while (thread := self._next_thread(len(self.rows))) is not None:
+            self.rows.append(Row(thread))
 
-    def _has_thread(self) -> bool:
+    def _next_thread(self, others: int) -> Thread | None:
+        """The next thread, if there is one and room for it beside `others` rows."""
+        if others >= self.max_rows:
+            return None
+        self._read_on()
+        if not self.queue:
+            return None
+        # The longest first, so that no long document is left to run alone at the end.
+        thread = max(self.queue, key=lambda thread: len(thread.mentions))
+        slots = max([thread.slots, *(self._slots(row) for row in self.rows)])
+        if others and (others + 1) * slots > self.max_slots:
+            return None
+        self.queue.remove(thread)
+        return thread
+
+    def _read_on(self) -> None:
         # Reading on stops while finished documents wait for one ahead of them.
-        while not self.queue and not self.exhausted and len(self.pending) < self._read_ahead:
+        while not self.exhausted and len(self.pending) < self._read_ahead:
             document = next(self.documents, None)
             if document is None:
                 self.exhausted = True
             else:
                 self._admit(document)
-        return bool(self.queue)
 
     @property
     def _read_ahead(self) -> int:
         return 4 * self.engine.batch_size
 
     def _admit(self, document: Document) -> None:
-        links: Links = [[] for _ in document.mentions]
-        if self.keep_hypotheses:
-            self.hypotheses[id(links)] = [[] for _ in document.mentions]
         indices = range(len(document.mentions))
         size = len(indices) if self.engine.prompt.uses_memory else _MENTIONS_PER_THREAD
         parts = [indices[i : i + size] for i in range(0, len(indices), max(size, 1))]
-        pending = Pending(links, open_threads=len(parts))
+        pending = Pending([[] for _ in indices], [Trace([], []) for _ in indices], len(parts))
         self.pending.append(pending)
+        slots = self._estimate(document)
         for part in parts:
-            self.queue.append(Thread(document, pending, deque(part)))
+            self.queue.append(Thread(document, pending, deque(part), slots))
+
+    def _estimate(self, document: Document) -> int:
+        """Slots that the prompts of a document take, roughly."""
+        window = (
+            self.engine.prompt.window(document, document.mentions[0])
+            if document.mentions
+            else (0, 0)
+        )
+        if window is None:
+            characters = sum(len(passage.text) for passage in document.passages)
+        else:
+            characters = 2 * (window[1] - window[0])
+        mentions = len(document.mentions) if self.engine.prompt.uses_memory else 1
+        tokens = characters // _CHARACTERS_PER_TOKEN + (mentions + 4) * _TOKENS_PER_MENTION
+        return min(tokens, self.engine.budget + 8 * self.engine.trie.trie.depth)
+
+    def _slots(self, row: Row) -> int:
+        return max(row.thread.slots, row.slots + len(row.unread))
 
     def _leave(self, index: int) -> None:
         """Give a finished row the next thread, or close the gap it leaves."""
         row = self.rows[index]
         row.thread.pending.open_threads -= 1
-        if self._has_thread():
-            row.thread = self.queue.popleft()
+        thread = self._next_thread(len(self.rows) - 1)
+        if thread is not None:
+            row.thread, row.search, row.unread = thread, None, []
             return
         last = self.rows.pop()
         if index < len(self.rows):
-            self.cache.move(len(self.rows), index)
+            if len(self.rows) < self.cache.rows:  # else it has read nothing yet
+                self.cache.move(len(self.rows), index)
             self.rows[index] = last
 
     def _fail(self, index: int, error: Exception) -> None:
@@ -124,36 +175,27 @@ class Run:
 
     # Prompts
 
-    def _read_prompts(self) -> None:
-        """Read the next prompt of every row that has no search, until all of them have one."""
-        while True:
-            waiting: list[tuple[int, list[int]]] = []
-            index = 0
-            while index < len(self.rows):
-                if self.rows[index].search is None:
-                    ids = self._next_prompt(index)
-                    if ids is None:  # the row was given away: look at the same place again
-                        continue
-                    waiting.append((index, ids))
+    def _begin_prompts(self) -> None:
+        """Give every row that has no search its next prompt."""
+        index = 0
+        while index < len(self.rows):
+            # A row that is given away leaves another at its place, which is looked at again.
+            if self.rows[index].search is not None or self._begin(index):
                 index += 1
-            if not waiting:
-                return
-            for group in self._prompt_batches(waiting):
-                self._read(group)
 
-    def _next_prompt(self, index: int) -> list[int] | None:
-        """Ids of the row's next prompt; None if its thread has come to an end."""
+    def _begin(self, index: int) -> bool:
+        """Begin the next mention of a row; False if its thread has come to an end."""
         row, engine = self.rows[index], self.engine
         thread = row.thread
         while thread.mentions:
-            mention = thread.document.mentions[thread.mentions[0]]
+            mention = thread.mention
             try:
                 engine.group_mask(mention.groups)  # an unknown group fails its document only
                 fitted = fit_prompt(
                     engine.prompt,
                     thread.document,
                     mention,
-                    thread.memory,
+                    thread.entries(),
                     engine.tokenizer.encode,
                     engine.budget,
                 )
@@ -163,195 +205,205 @@ class Run:
                 continue
             except Exception as error:
                 self._fail(index, error)
-                return None
+                return False
             engine.report.memory_trimmed += fitted.dropped_memory > 0
             engine.report.context_cut += fitted.cut_context
-            known = self.answers.get((tuple(fitted.ids), mention.groups))
+            row.given = fitted.ids
+            known = self.answers.get(self._key(row))
             if known is None:
-                return fitted.ids
+                self._turn_to(index, fitted.ids)
+                return True
             self._record(row, known)
         self._leave(index)
-        return None
+        return False
 
-    def _prompt_batches(
-        self, waiting: list[tuple[int, list[int]]]
-    ) -> Iterator[list[tuple[int, list[int], int]]]:
-        """Groups of (row, prompt, tokens already read), of similar length and bounded size."""
-        shared = [(i, ids, self._shared(self.rows[i], ids)) for i, ids in waiting]
-        shared.sort(key=lambda item: len(item[1]) - item[2])
-        group: list[tuple[int, list[int], int]] = []
-        for item in shared:
-            if group and (len(group) + 1) * (len(item[1]) - item[2]) > _PROMPT_TOKENS:
-                yield group
-                group = []
-            group.append(item)
-        if group:
-            yield group
+    def _turn_to(self, index: int, ids: list[int]) -> None:
+        """Let a row go on from what its prompt shares with what it holds."""
+        row, engine = self.rows[index], self.engine
+        ids = engine.model.decoder_prompt(ids)
+        shared = self._shared(index, ids)
+        row.prompt, row.unread = ids[:shared], ids[shared:]
+        row.tree, row.tokens = TokenTree(), []
+        row.search = engine.new_search(row.thread.mention)
+        row.announced = False
+        engine.report.prompt_tokens += len(ids)
 
-    def _shared(self, row: Row, ids: list[int]) -> int:
+    def _shared(self, index: int, ids: list[int]) -> int:
+        """Leading tokens of a prompt that the row has read already."""
+        row = self.rows[index]
         if not self.engine.reuse_prefix:
             return 0
         # The last token is always read, for the scores that follow it.
         limit = min(len(row.prompt), len(ids) - 1)
-        return next((i for i in range(limit) if row.prompt[i] != ids[i]), limit)
+        shared = next((i for i in range(limit) if row.prompt[i] != ids[i]), limit)
+        if shared == len(row.prompt):
+            # The prompt goes on where the last one ended: perhaps with a name that was generated.
+            places = row.generated(ids[shared:-1])
+            if places:
+                self.cache.move_slots(index, [shared + place for place in places], shared)
+                shared += len(places)
+        return shared
 
-    def _read(self, group: list[tuple[int, list[int], int]]) -> None:
-        """Read prompts from where they differ from what the rows hold, and start the searches."""
-        if len(group) == 1 and not self.engine.model.bidirectional_prompt:
-            (index, ids, shared) = group[0]
-            # A long prompt goes in pieces: the mask of a forward pass grows with its square.
-            while len(ids) - shared > _PROMPT_TOKENS:
-                self._feed([(index, ids[: shared + _PROMPT_TOKENS], shared)])
-                shared += _PROMPT_TOKENS
-            group = [(index, ids, shared)]
-        scores = self._feed(group)
-        for r, (index, ids, _) in enumerate(group):
-            row = self.rows[index]
-            row.search = self._new_search(self._mention(row))
-            row.paths = [[]]
-            self.engine.report.prompt_tokens += len(ids)
-            self._advance(row, scores[r])
+    def _key(self, row: Row) -> tuple[object, ...]:
+        return tuple(row.given), row.thread.mention.groups
 
-    def _feed(self, group: list[tuple[int, list[int], int]]) -> Tensor:
-        """One forward pass over the unread ends of prompts; log-probabilities after each."""
-        engine = self.engine
-        width = max(len(ids) - shared for _, ids, shared in group)
-        length = max(len(ids) for _, ids, _ in group)
-        self._make_room(length)
-        # Prompts end together, on the right, so that one slice holds the scores to come.
-        shape = (len(group), width)
-        ids_array, positions = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        slots = np.full(shape, self.cache.padding_slot, np.int64)
-        mask = np.zeros((*shape, length), bool)
-        mask[:, :, 0] = True  # padding has to read something
-        for r, (index, ids, shared) in enumerate(group):
-            row, new = self.rows[index], np.arange(shared, len(ids))
-            ids_array[r, width - len(new) :] = ids[shared:]
-            positions[r, width - len(new) :] = new
-            slots[r, width - len(new) :] = new
-            readable = np.arange(length)[None, :]
-            if engine.model.bidirectional_prompt:
-                mask[r, width - len(new) :] = readable < len(ids)
-            else:
-                mask[r, width - len(new) :] = readable <= new[:, None]
-            row.prompt, row.used = ids, len(ids)
-            self.cache.begin(index, ids)
-            engine.report.read_tokens += len(new)
-        rows = torch.tensor([index for index, _, _ in group], device=engine.model.device)
-        chosen = slice(int(rows[0]), int(rows[0]) + 1) if len(group) == 1 else rows
-        return self._forward(ids_array, positions, slots, mask, chosen, keep=1)
-
-    def _new_search(self, mention: Mention) -> BeamSearch:
-        engine = self.engine
-        return BeamSearch(
-            engine.trie.trie,
-            engine.group_mask(mention.groups),
-            engine.tokenizer.end_token,
-            engine.num_beams,
-            engine.length_penalty,
-        )
-
-    # Beams
+    # One forward pass
 
     def _step(self) -> None:
-        """Feed the newest token of every beam of every row in one forward pass."""
+        """Read what every row needs next, and let the searches go on."""
+        self._begin_prompts()
         if not self.rows:
             return
-        searches = [row.search for row in self.rows if row.search is not None]
-        width = max(len(search.tokens) for search in searches)
-        length = max(row.used + width for row in self.rows)
-        self._make_room(length)
-        shape = (len(self.rows), width)
-        ids, positions = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        slots = np.full(shape, self.cache.padding_slot, np.int64)
-        mask = np.zeros((*shape, length), bool)
-        mask[:, :, 0] = True
-        for r, (row, search) in enumerate(zip(self.rows, searches, strict=True)):
-            beams = len(search.tokens)
-            new = np.arange(row.used, row.used + beams)
-            ids[r, :beams], slots[r, :beams] = search.tokens, new
-            positions[r, :beams] = len(row.prompt) + search.depth - 1
-            row.paths = [
-                [*row.paths[parent], int(slot)]
-                for parent, slot in zip(search.parents, new, strict=True)
-            ]
-            mask[r, :beams, : len(row.prompt)] = True
-            for beam, path in enumerate(row.paths):
-                mask[r, beam, path] = True
-            row.used += beams
-            self.engine.report.beam_tokens += beams
-        scores = self._forward(ids, positions, slots, mask, slice(0, len(self.rows)), keep=width)
-        for row, row_scores in zip(self.rows, scores, strict=True):
-            self._advance(row, row_scores)
+        segments = self._segments()
+        try:
+            self._make_room()
+            self._announce()
+            scores = self.engine.model.read(segments, self.cache)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            scores = None
+        if scores is None:  # out here, where no error holds on to what was computed
+            self._back_off()
+            return
+        self.engine.report.forward_passes += 1
+        self._answer(segments, scores)
 
-    def _advance(self, row: Row, scores: Tensor) -> None:
-        """Move a row's search on by one token; scores: (≥ beams, vocabulary) log-probabilities."""
-        search = row.search
-        assert search is not None
-        beams, edges = search.options()
-        tokens = search.trie.edge_tokens[edges]
-        search.advance(beams, edges, _gather(scores, beams, tokens))
-        if search.done:
-            self._finish(row, search)
+    def _segments(self) -> list[Segment]:
+        model, report = self.engine.model, self.engine.report
+        segments, room = [], _PROMPT_TOKENS
+        for index, row in enumerate(self.rows):
+            assert row.search is not None
+            if row.unread:
+                if room > 0:
+                    most = len(row.unread) if model.bidirectional_prompt else room
+                    segment = row.prompt_segment(index, most)
+                    if model.bidirectional_prompt:
+                        length = len(segment.ids)
+                        segment = segment._replace(mask=np.ones((length, length), bool))
+                    segments.append(segment)
+                    room -= len(segment.ids)
+                    report.read_tokens += len(segment.ids)
+            else:
+                segments.append(row.tree_segment(index, row.search.reading()))
+                report.beam_tokens += len(segments[-1].ids)
+        return segments
 
-    def _finish(self, row: Row, search: BeamSearch) -> None:
-        row.search = None
+    def _answer(self, segments: list[Segment], scores: Tensor) -> None:
+        """Tell searches what they ask for; scores: (kept tokens, vocabulary)."""
+        asked: list[tuple[int, Question, np.ndarray]] = []
+        first = 0
+        for segment in segments:
+            row = self.rows[segment.row]
+            if segment.keep:
+                assert row.search is not None
+                question = row.search.question()
+                # Kept tokens are the last of the tree, or the last of the prompt.
+                shift = first + segment.keep - len(row.tree) if len(row.tree) else first - PROMPT
+                asked.append((segment.row, question, question.places + shift))
+            first += segment.keep
+        found = _look_up(scores, [(question, places) for _, question, places in asked])
+        failed = []
+        for (index, _, _), (log_probabilities, tokens) in zip(asked, found, strict=True):
+            row = self.rows[index]
+            assert row.search is not None
+            if np.isnan(log_probabilities).any():
+                failed.append(index)
+                continue
+            row.search.advance(log_probabilities, tokens)
+            if row.search.done:
+                self._finish(row)
+        for index in sorted(failed, reverse=True):
+            self.cache.clear(index)
+            self.rows[index].prompt, self.rows[index].tree = [], TokenTree()
+            self._fail(index, ModelError(_NAN))
+
+    def _finish(self, row: Row) -> None:
+        assert row.search is not None
+        hypotheses = row.search.finished
+        self.engine.report.needed_beam_tokens += getattr(row.search, "needed_tokens", 0)
         if len(self.answers) >= _ANSWERS_KEPT:
             self.answers.clear()
-        self.answers[tuple(row.prompt), self._mention(row).groups] = search.finished
-        self._record(row, search.finished)
+        self.answers[self._key(row)] = hypotheses
+        row.search = None
+        self._record(row, hypotheses)
 
     def _record(self, row: Row, hypotheses: list[Hypothesis]) -> None:
         """Store the links of the row's mention and go on to its next one."""
-        thread, mention = row.thread, self._mention(row)
+        thread, mention, engine = row.thread, row.thread.mention, self.engine
+        linked = thread.linked_codes()
         index = thread.mentions.popleft()
-        candidates = self.engine.trie.candidates(
-            mention.text, hypotheses, self.engine.group_mask(mention.groups), thread.linked
+        candidates = engine.trie.candidates(
+            mention.text, hypotheses, engine.group_mask(mention.groups), linked
         )
         thread.pending.links[index] = candidates
-        if self.keep_hypotheses:
-            self.hypotheses[id(thread.pending.links)][index] = hypotheses
-        if self.engine.prompt.uses_memory and candidates and self.engine.accept(candidates[0]):
-            thread.memory.append(MemoryEntry(mention.text, mention.group, candidates[0].name))
-            thread.linked.add(candidates[0].code)
-        self.engine.report.mentions += 1
+        if self.keep_traces:
+            thread.pending.traces[index] = Trace(row.given, hypotheses)
+        if engine.prompt.uses_memory and candidates and engine.accept(candidates[0]):
+            best = candidates[0]
+            thread.memory[index] = MemoryEntry(mention.text, mention.group, best.name)
+            thread.codes[index] = best.code
+        engine.report.mentions += 1
 
-    def _mention(self, row: Row) -> Mention:
-        return row.thread.document.mentions[row.thread.mentions[0]]
+    # Memory of the machine
 
-    # The model
+    def _make_room(self) -> None:
+        """See that the cache has a row for everyone, long enough for what is to be read."""
+        slots = max(row.slots for row in self.rows)
+        cache = self.cache
+        if len(self.rows) <= cache.rows and slots <= cache.capacity:
+            return
+        capacity = max([slots, *(self._slots(row) for row in self.rows)]) * 9 // 8
+        rows = min(self.max_rows, max(len(self.rows), self.max_slots // capacity))
+        cache.resize(max(rows, len(self.rows)), capacity)
 
-    def _make_room(self, length: int) -> None:
-        if length > self.cache.capacity:
-            self.cache.grow(max(length, self.cache.capacity * 3 // 2))
+    def _announce(self) -> None:
+        for index, row in enumerate(self.rows):
+            if not row.announced:
+                self.cache.begin(index, row.given)
+                row.announced = True
 
-    def _forward(
-        self,
-        ids: IntArray,
-        positions: IntArray,
-        slots: IntArray,
-        mask: np.ndarray,
-        rows: slice | Tensor,
-        keep: int,
-    ) -> Tensor:
-        model = self.engine.model
-        self.engine.report.forward_passes += 1
-        return model.forward(
-            torch.from_numpy(ids).to(model.device),
-            torch.from_numpy(positions).to(model.device),
-            torch.from_numpy(slots).to(model.device),
-            torch.from_numpy(mask).to(model.device),
-            self.cache,
-            rows,
-            keep,
+    def _back_off(self) -> None:
+        """Begin the mentions in flight again with half as many rows."""
+        engine = self.engine
+        self.cache = engine.model.new_cache(1, 0)
+        free_memory()
+        if len(self.rows) == 1:
+            self.rows[0].prompt, self.rows[0].tree = [], TokenTree()
+            self._fail(0, ModelError(_NO_MEMORY))
+            return
+        self.max_rows = max(1, len(self.rows) // 2)
+        self.max_slots = max(1, self.max_slots // 2)
+        logger.warning(
+            "Memory ran out with %d documents in flight: going on with %d. Set batch_size or "
+            "batch_tokens lower to begin so.",
+            len(self.rows),
+            self.max_rows,
         )
+        self.queue.extendleft(row.thread for row in reversed(self.rows))
+        self.rows = []
 
 
-def _gather(scores: Tensor, beams: IntArray, tokens: IntArray) -> np.ndarray:
-    index = torch.from_numpy(beams).to(scores.device), torch.from_numpy(tokens).to(scores.device)
-    chosen = scores[index[0], index[1].long()].double().cpu().numpy()
-    if np.isnan(chosen).any():
-        raise ModelError(
-            "The model returned NaN. Check its weights, or load it with dtype='float32'."
-        )
-    return chosen
+def _look_up(
+    scores: Tensor, asked: list[tuple[Question, np.ndarray]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Answers to questions: log-probabilities, float64, and their tokens.
+
+    asked: questions and the rows of `scores` that their places are. What all of them name is
+    gathered where the scores are, and fetched at once.
+    """
+    named = [(question.tokens, at) for question, at in asked if not question.top]
+    values = np.empty(0)
+    if named:
+        tokens = torch.from_numpy(np.concatenate([tokens for tokens, _ in named]))
+        places = torch.from_numpy(np.concatenate([at for _, at in named]))
+        found = scores[places.to(scores.device), tokens.to(scores.device).long()]
+        values = found.cpu().double().numpy()
+    first = 0
+    for question, at in asked:
+        if question.top:
+            best = scores[torch.from_numpy(at).to(scores.device)].topk(question.top)
+            yield best.values.cpu().double().numpy(), best.indices.cpu().numpy()
+        else:
+            yield values[first : first + len(at)], question.tokens
+            first += len(at)

@@ -9,7 +9,11 @@ from spacy_bel.longbel.prompts import get_prompt
 from spacy_bel.longbel.tokenization import PromptTokenizer
 
 TEXT = "Severe headache and a heart attak. The cold was worse. Headache again."
-MENTIONS = [("headache", "Disorders"), ("heart attak", "Disorders"), ("cold", "Phenomena")]
+MENTIONS = [
+    ("headache", "Disorders"),
+    ("heart attak", "Disorders"),
+    ("cold", "Phenomena"),
+]
 
 
 def make_document(text, mentions, passages=None, sentences=()):
@@ -36,7 +40,8 @@ def make_engine(model, kb, prompt="hybrid_long", **settings):
 def names_of(engine, hypotheses):
     """(name ids at the hypothesis, score) of each hypothesis."""
     return [
-        (tuple(int(i) for i in engine.trie.trie.sequences_at(h.node)), h.score) for h in hypotheses
+        (tuple(int(i) for i in engine.trie.trie.sequences_at(h.nodes[-1])), h.score)
+        for h in hypotheses
     ]
 
 

@@ -134,7 +134,7 @@ def test_moved_and_grown_rows_keep_their_mention(model: CopyLanguageModel) -> No
     cache = model.new_cache(2, len(PROMPT))
     read_prompts(model, cache, [[8, 3, 22, 4, 5, 6], PROMPT], slice(0, 2))
     cache.move(1, 0)
-    cache.grow(40)
+    cache.resize(2, 40)
     scores = step(model, cache, PROMPT, [[20, 25], [30, 20]])
     expected = uncached(model, PROMPT, [20, 25])
     torch.testing.assert_close(scores[0], expected, atol=1e-5, rtol=1e-5)
@@ -213,7 +213,9 @@ def test_training_survives_a_prompt_without_mention(model: CopyLanguageModel) ->
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-def test_training_attention_equals_inference_attention(model: CopyLanguageModel) -> None:
+def test_training_attention_equals_inference_attention(
+    model: CopyLanguageModel,
+) -> None:
     ids = torch.tensor([PROMPT])
     mask = torch.ones(1, len(PROMPT), len(PROMPT), dtype=torch.bool).tril()
     positions = torch.arange(len(PROMPT))[None]

@@ -31,7 +31,11 @@ DOCUMENTS = [
     make_document("Nothing to see here.", []),
     make_document(
         "Cold hands; sinus headache. The [sinus] headache {grew} worse in shock.",
-        [("Cold", "Phenomena"), ("sinus headache", "Disorders"), ("shock", "Phenomena")],
+        [
+            ("Cold", "Phenomena"),
+            ("sinus headache", "Disorders"),
+            ("shock", "Phenomena"),
+        ],
         passages=[(0, 27), (28, 71)],
     ),
 ]
@@ -262,8 +266,9 @@ def test_nan_is_a_named_error(kb):
     model = tiny_llama()
     with torch.no_grad():
         model.model.lm_head.weight[:] = float("nan")
-    with pytest.raises(ModelError, match="NaN"):
-        list(make_engine(model, kb).link(DOCUMENTS))
+    documents = [document for document in DOCUMENTS if document.mentions]
+    results = list(make_engine(model, kb).link(documents))
+    assert all(isinstance(result, ModelError) and "NaN" in str(result) for result in results)
 
 
 def test_window_shorter_than_the_longest_name(kb):

@@ -3,10 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from ...kb.token_trie import IntArray
+
+
+class Segment(NamedTuple):
+    """Tokens of one cache row that are read in the next forward pass.
+
+    row: of the cache. ids, positions, slots: (q,), token ids, position ids, and the slot that the
+    keys and values of each token are written to. mask: bool (q, n), which of the first n slots of
+    the row a token reads, its own among them; None if it reads those up to its own. keep: answer
+    for the last `keep` tokens.
+    """
+
+    row: int
+    ids: IntArray
+    positions: IntArray
+    slots: IntArray
+    mask: npt.NDArray[np.bool_] | None
+    keep: int
+
+    @property
+    def length(self) -> int:
+        """Leading slots that are read."""
+        return int(self.slots.max()) + 1 if self.mask is None else self.mask.shape[1]
+
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """The mask, bool (q, length), written out."""
+        if self.mask is not None:
+            return self.mask
+        return np.arange(self.length) <= self.slots[:, None]
 
 
 class LanguageModel(Protocol):
@@ -14,7 +47,8 @@ class LanguageModel(Protocol):
 
     tokenizer: Hugging Face tokenizer. max_length: positions the model can read.
     bidirectional_prompt: prompt tokens also read what follows them, so that a changed prompt must
-    be read again from its beginning. directory: where the model was read from, if it was.
+    be read again from its beginning, and at once. directory: where the model was read from, if it
+    was.
     """
 
     tokenizer: Any
@@ -32,22 +66,19 @@ class LanguageModel(Protocol):
         """An empty `StaticCache` for `rows` sequences of up to `capacity` slots."""
         ...
 
-    def forward(
-        self,
-        ids: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        mask: Tensor,
-        cache: Any,
-        rows: slice | Tensor,
-        keep: int,
-    ) -> Tensor:
-        """Log-probabilities of the next token, float32 (r, keep, vocabulary).
+    def decoder_prompt(self, ids: list[int]) -> list[int]:
+        """What is read of a prompt through `read`: the prompt itself.
 
-        ids, positions, slots: int64 (r, q), token ids, position ids and the cache slot that each
-        token is written to. mask: bool (r, q, n), which of the first n slots a token reads, its own
-        among them. cache: what `new_cache` gave. rows: the r cache rows. keep: answer for the last
-        `keep` tokens of each row.
+        A model that reads prompts with an encoder takes them from `StaticCache.begin` and answers
+        with what its decoder starts with.
+        """
+        ...
+
+    def read(self, segments: Sequence[Segment], cache: Any) -> Tensor:
+        """Log-probabilities of the next token, float32 (kept tokens of all segments, vocabulary).
+
+        Segments belong to different rows. They are read in one forward pass if the model can, or in
+        several that suit it.
         """
         ...
 

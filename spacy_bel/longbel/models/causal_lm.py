@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import Cache
 
 from ...errors import ModelError
+from ...kb.token_trie import IntArray
+from .base import Segment
+from .padded import read_padded
+from .ragged import RaggedAttention, RaggedCache
 from .static_cache import StaticCache
 
 #: Names under which model configurations state how many positions they can read.
-_WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_WINDOW_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_sequence_length",
+    "seq_length",
+    # Further back than a sliding window a token may not read: nothing longer is read at all.
+    "sliding_window",
+)
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+)
 
 
 class CausalLanguageModel:
@@ -37,7 +56,10 @@ class CausalLanguageModel:
         self.vocab_size = int(config.vocab_size)
         windows = [int(v) for k in _WINDOW_KEYS if (v := getattr(config, k, None))]
         self.max_length = min(windows) if windows else 2048
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        # On a GPU a call costs more than the padding that it saves.
+        self._join_rows = self.device.type != "cpu"
+        self._ragged = self._reads_ragged()
 
     @classmethod
     def from_pretrained(
@@ -82,6 +104,47 @@ class CausalLanguageModel:
         """An empty cache for `rows` sequences of up to `capacity` slots."""
         return StaticCache(rows, capacity)
 
+    def decoder_prompt(self, ids: list[int]) -> list[int]:
+        """The prompt itself."""
+        return ids
+
+    def read(self, segments: Sequence[Segment], cache: StaticCache) -> Tensor:
+        """Log-probabilities of the next token; see `LanguageModel.read`."""
+        if self._ragged:
+            return self.read_ragged(segments, cache)
+        return read_padded(self.forward, segments, cache, self.device)
+
+    @torch.no_grad()
+    def read_ragged(self, segments: Sequence[Segment], cache: StaticCache) -> Tensor:
+        """All segments in one row without padding."""
+        view = RaggedCache(cache, segments, self.model.dtype, self.device, join=self._join_rows)
+        ends = np.cumsum([len(segment.ids) for segment in segments])
+        kept = np.concatenate(
+            [
+                np.arange(end - segment.keep, end)
+                for segment, end in zip(segments, ends, strict=True)
+            ]
+        )
+        keep = torch.from_numpy(kept).to(self.device)
+        places = torch.arange(view.tokens, device=self.device)
+        with RaggedAttention(view) as mode:
+            logits = self.model(
+                input_ids=self._joined([segment.ids for segment in segments]),
+                position_ids=self._joined([segment.positions for segment in segments]),
+                # Who reads what is decided in attention: this mask only keeps models from theirs.
+                attention_mask=torch.zeros(
+                    1, 1, 1, view.tokens, dtype=self.model.dtype, device=self.device
+                ),
+                past_key_values=view,
+                cache_position=places,
+                use_cache=True,
+                **({"logits_to_keep": keep} if self._logits_to_keep else {}),
+            ).logits[0]
+        if not mode.calls:
+            raise ModelError("The model computes attention by itself.")
+        logits = logits if self._logits_to_keep else logits[keep]
+        return torch.log_softmax(logits.float(), dim=-1)
+
     @torch.no_grad()
     def forward(
         self,
@@ -93,13 +156,13 @@ class CausalLanguageModel:
         rows: slice | Tensor,
         keep: int,
     ) -> Tensor:
-        """Log-probabilities of the next token; see `LanguageModel.forward`."""
+        """Segments side by side; see `PaddedForward`."""
         length = mask.shape[-1]
         cache.select(rows, slots, length)
         dtype = self.model.dtype
         bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
         bias.masked_fill_(~mask, torch.finfo(dtype).min)
-        extra = {"logits_to_keep": keep} if self._keeps_logits else {}
+        extra = {"logits_to_keep": keep} if self._logits_to_keep else {}
         logits = self.model(
             input_ids=ids,
             position_ids=positions,
@@ -110,6 +173,33 @@ class CausalLanguageModel:
             **extra,
         ).logits
         return torch.log_softmax(logits[:, -keep:].float(), dim=-1)
+
+    def _joined(self, parts: Sequence[IntArray]) -> Tensor:
+        return torch.from_numpy(np.concatenate(parts).astype(np.int64)).to(self.device)[None]
+
+    def _reads_ragged(self) -> bool:
+        """Whether attention can be taken over: found by trying, on a few tokens.
+
+        Some architectures compute it by themselves, or put more into it than a mask.
+        """
+        ids = np.arange(6) % min(self.vocab_size, 6)
+        first = Segment(0, ids[:5], np.arange(5), np.arange(5), None, 5)
+        second = Segment(2, ids[1:4], np.arange(3), np.arange(3), None, 3)
+        try:
+            found = self.read_ragged([first, second], self.new_cache(3, 8))
+            plain = read_padded(self.forward, [first, second], self.new_cache(3, 8), self.device)
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+            AttributeError,
+            IndexError,
+            ModelError,
+        ):
+            return False
+        tolerance = 1e-3 if self.model.dtype == torch.float32 else 0.1
+        # Not a number where no numbers are meant to be is for the engine to say.
+        return bool(torch.allclose(found, plain, atol=tolerance, equal_nan=True))
 
 
 class _CacheAdapter(Cache):

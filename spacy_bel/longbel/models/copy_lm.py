@@ -24,6 +24,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
 from ...errors import ModelError
+from .base import Segment
+from .padded import read_padded
 from .static_cache import StaticCache
 
 ARCHITECTURE = "spacy_bel.copy_lm.v1"
@@ -78,6 +80,16 @@ class CopyCache(StaticCache):
         super().move(source, target)
         for buffer in (self._start, self._width, self._ids):
             buffer[target] = buffer[source]
+
+    def resize(self, rows: int, capacity: int) -> None:
+        """Have that many rows and slots; what fits of the old content stays where it was."""
+        more = rows - self.rows
+        super().resize(rows, capacity)
+        self._start, self._width = (
+            F.pad(self._start, (0, more)),
+            F.pad(self._width, (0, more)),
+        )
+        self._ids = F.pad(self._ids, (0, 0, 0, more))
 
     def mention(self, rows: slice | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Slots, token ids and validity (r, m) of the mention tokens of the given rows."""
@@ -151,7 +163,11 @@ class CopyNetwork(nn.Module):
         self.gate = nn.Linear(size, 1)
 
     def forward(
-        self, ids: Tensor, positions: Tensor, mask: Tensor, cache: StaticCache | None = None
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        cache: StaticCache | None = None,
     ) -> Tensor:
         """States (r, q, hidden) of tokens (r, q) that may attend to slots mask (r, q, n)."""
         states = self.norm(self.tokens(ids) + self.positions(positions))
@@ -211,6 +227,14 @@ class CopyLanguageModel:
     def new_cache(self, rows: int, capacity: int) -> CopyCache:
         """An empty cache for that many prompts, each with room for ``capacity`` tokens."""
         return CopyCache(self.network.config, rows, capacity, self.device)
+
+    def decoder_prompt(self, ids: list[int]) -> list[int]:
+        """The prompt itself."""
+        return ids
+
+    def read(self, segments: Sequence[Segment], cache: CopyCache) -> Tensor:
+        """Log-probabilities of the next token; see `LanguageModel.read`."""
+        return read_padded(self.forward, segments, cache, self.device)
 
     @torch.no_grad()
     def forward(
