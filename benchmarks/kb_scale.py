@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from spacy_bel.kb import KnowledgeBase
+from spacy_bel.kb import KnowledgeBase, storage
 
 MB = 1 << 20
 LOOKUPS = 10_000
@@ -117,8 +117,13 @@ class HalfOfNames:
         new_ids = np.full(kb.n_names, -1, np.int32)
         new_ids[self._ids] = np.arange(self.n_names, dtype=np.int32)
         rows = np.flatnonzero(new_ids[kb.alias_names] >= 0)
-        self.alias_names = new_ids[kb.alias_names[rows]]
-        self.alias_concepts = kb.alias_concepts[rows]
+        names = new_ids[kb.alias_names[rows]]
+        order = np.argsort(names, kind="stable")
+        arrays = {
+            "name_offsets": np.searchsorted(names[order], np.arange(self.n_names + 1)),
+            "name_concepts": kb.alias_concepts[rows][order],
+        }
+        self._columns = storage.Columns(arrays, {})
         self.concept_group_masks = kb.concept_group_masks
 
     def name(self, name_id: int) -> str:
@@ -144,7 +149,7 @@ def build_trie(work: Path, options: argparse.Namespace) -> Figures:
     before = peak()
     start = time.perf_counter()
     trie = NameTrie.build(part, tokenizer)
-    trie.to_disk(work / "trie", tokenizer.tokenizer)
+    trie.to_disk(work / "trie", tokenizer)
     return {
         "names": part.n_names,
         "nodes": trie.trie.n_nodes,
@@ -164,7 +169,7 @@ def walk_trie(work: Path, options: argparse.Namespace) -> Figures:
     every = np.full(kb.concept_group_masks.shape[1], ~np.uint64(0))
     before = resident()
     start = time.perf_counter()
-    trie = NameTrie.from_disk(work / "trie", kb, tokenizer.tokenizer, tokenizer.end_token).trie
+    trie = NameTrie.from_disk(work / "trie", kb, tokenizer).trie
     opening = time.perf_counter() - start
     opened = resident()
     rng = np.random.default_rng(3)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .candidates import Candidate
-from .kb import KnowledgeBase
 from .kb.text import fold
 
 #: Scores closer than this count as equal, so that rounding cannot change an order.
 TIE = 1e-9
+
+
+class Concepts(Protocol):
+    """What is asked about concepts; a `KnowledgeBase` answers it."""
+
+    def code(self, concept_id: int) -> str: ...  # noqa: D102
+
+    def preferred_name(self, code: str) -> str: ...  # noqa: D102
 
 
 class ScoredName(NamedTuple):
@@ -22,7 +29,7 @@ class ScoredName(NamedTuple):
 
 
 def rank(
-    kb: KnowledgeBase,
+    kb: Concepts,
     mention: str,
     scored: Iterable[ScoredName],
     linked: Container[str] = frozenset(),

@@ -16,6 +16,8 @@ from spacy_bel.cli.corpus import info as corpus_info
 from spacy_bel.cli.demo import demo
 from spacy_bel.cli.evaluate import evaluate
 from spacy_bel.cli.evaluate_retriever import evaluate_retriever
+from spacy_bel.cli.explain import explain
+from spacy_bel.cli.import_ import import_longbel
 from spacy_bel.cli.kb import info, search
 from spacy_bel.cli.kb_add_mentions import add_mentions
 from spacy_bel.cli.kb_build import build
@@ -54,6 +56,12 @@ tune = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+imports = typer.Typer(
+    name="import",
+    help="Make pipelines from what others have published.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 # Values of a config, such as --training.epochs 3, are no options of the command.
 _OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 bel.command("demo")(demo)
@@ -62,6 +70,7 @@ bel.command("evaluate", no_args_is_help=True)(evaluate)
 bel.command("evaluate-retriever", no_args_is_help=True)(evaluate_retriever)
 bel.command("candidates", no_args_is_help=True)(candidates)
 bel.command("calibrate", no_args_is_help=True)(calibrate)
+bel.command("explain", no_args_is_help=True)(explain)
 kb.command("build", no_args_is_help=True)(build)
 kb.command("info", no_args_is_help=True)(info)
 kb.command("merge", no_args_is_help=True)(merge)
@@ -72,8 +81,10 @@ corpus.command("info", no_args_is_help=True)(corpus_info)
 corpus.command("check", no_args_is_help=True)(check)
 train.command("retriever", no_args_is_help=True, context_settings=_OVERRIDES)(train_retriever)
 tune.command("ngrams", no_args_is_help=True)(tune_ngrams)
+imports.command("longbel", no_args_is_help=True)(import_longbel)
 bel.add_typer(kb)
 bel.add_typer(corpus)
 bel.add_typer(train)
 bel.add_typer(tune)
+bel.add_typer(imports)
 app.add_typer(bel)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.training import Example
 
+    from spacy_bel.longbel.component import LongBELLinker
     from spacy_bel.reranking_pipe import RerankingPipe
+
+    Calibrated = RerankingPipe | LongBELLinker
 
 
 @reports_errors
@@ -45,7 +48,7 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace DIR.")] = False,
 ) -> None:
-    """Make the scores of bel_crossencoder or bel_setwise probabilities.
+    """Make the scores of bel_crossencoder, bel_setwise or longbel_linker probabilities.
 
     What is fitted is printed with recall@1 and the expected calibration error (ECE, 10 bins) of
     the first candidate, before and after; mentions of several concepts are left out. Afterwards a
@@ -66,7 +69,7 @@ def calibrate(
         raise typer.BadParameter("give it where PIPELINE is no directory", param_hint="--output")
     check_free(output, force)
     nlp, name = _opened(pipeline, code, component)
-    pipe: RerankingPipe = nlp.get_pipe(name)  # type: ignore[assignment]
+    pipe: Calibrated = nlp.get_pipe(name)  # type: ignore[assignment]
     examples = _proposed(nlp, name, corpus, format)
     before = _figures(pipe, examples)
     fitted = dict(pipe.calibrate(_fresh(examples), **_options(pipe, retriever_scores)))
@@ -84,16 +87,15 @@ def _opened(pipeline: str, code: Path | None, component: str | None) -> tuple[La
     """The pipeline, and the name of its component."""
     from spacy.cli._util import import_code
 
-    from spacy_bel.cli.pipeline import linkers, load_pipeline
+    from spacy_bel.cli.pipeline import link_anew, linkers, load_pipeline
     from spacy_bel.corpora.docs import MENTIONS
     from spacy_bel.errors import SettingsError
-    from spacy_bel.reranking_pipe import RerankingPipe
 
     if code is not None and not code.is_file():
         raise typer.BadParameter(f"there is no file {code}", param_hint="--code")
     import_code(code)
     nlp = load_pipeline(pipeline, None)
-    names = [name for name, pipe in nlp.pipeline if isinstance(pipe, RerankingPipe)]
+    names = [name for name, pipe in nlp.pipeline if getattr(pipe, "calibration_keys", ())]
     if component is not None and component not in names:
         raise SettingsError(
             f"{pipeline} has no component {component!r} that can be calibrated; it has "
@@ -106,7 +108,7 @@ def _opened(pipeline: str, code: Path | None, component: str | None) -> tuple[La
         )
     # The mentions of a corpus, those that overlap, too. The config keeps what it says.
     for pipe in linkers(nlp):
-        pipe.cfg["spans_key"] = MENTIONS
+        link_anew(pipe, MENTIONS)
     return nlp, component or names[0]
 
 
@@ -134,7 +136,7 @@ def _fresh(examples: list[Example]) -> list[Example]:
     return [Example(example.predicted.copy(), example.reference) for example in examples]
 
 
-def _figures(pipe: RerankingPipe, examples: list[Example]) -> dict[str, Any]:
+def _figures(pipe: Calibrated, examples: list[Example]) -> dict[str, Any]:
     """How good and how sure first candidates are."""
     from spacy_bel.calibration import expected_calibration_error
     from spacy_bel.candidates import get_candidates
@@ -160,7 +162,7 @@ def _figures(pipe: RerankingPipe, examples: list[Example]) -> dict[str, Any]:
     }
 
 
-def _options(pipe: RerankingPipe, retriever_scores: bool) -> dict[str, bool]:
+def _options(pipe: Calibrated, retriever_scores: bool) -> dict[str, bool]:
     if retriever_scores:
         return {}
     if "retriever_weight" not in pipe.calibration_keys:

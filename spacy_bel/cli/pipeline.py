@@ -115,11 +115,18 @@ def _set_kb(nlp: Language, kb: KnowledgeBase) -> None:
 
 @contextmanager
 def _spans_key(nlp: Language, key: str) -> Iterator[None]:
-    before = [(pipe, pipe.cfg["spans_key"]) for pipe in linkers(nlp)]
+    before = [(pipe, dict(pipe.cfg)) for pipe in linkers(nlp)]
     for pipe, _ in before:
-        pipe.cfg["spans_key"] = key
+        link_anew(pipe, key)
     try:
         yield
     finally:
         for pipe, former in before:
-            pipe.cfg["spans_key"] = former
+            pipe.cfg.update(former)
+
+
+def link_anew(pipe: LinkingPipe, spans_key: str) -> None:
+    """Have a component link the mentions of a span group, and keep none of their codes."""
+    pipe.cfg["spans_key"] = spans_key
+    if "overwrite" in pipe.cfg:  # codes of a corpus are what links are compared with
+        pipe.cfg["overwrite"] = True

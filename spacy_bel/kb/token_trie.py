@@ -126,6 +126,17 @@ class TokenTrie:
         allowed = (self.group_sets[self.edge_sets[edges]] & group_mask).any(axis=1)
         return rows[allowed], edges[allowed]
 
+    def find(self, sequence: Sequence[int]) -> int:
+        """The node that a sequence of tokens leads to, from the root; -1 if there is none."""
+        node = 0
+        for token in sequence:
+            first, end = int(self.first_edge[node]), int(self.first_edge[node + 1])
+            edge = first + int(np.searchsorted(self.edge_tokens[first:end], token))
+            if edge == end or self.edge_tokens[edge] != token:
+                return -1
+            node = edge + 1
+        return node
+
     def sequences_at(self, node: int) -> IntArray:
         """Sequences that end in a node, ascending; empty if none does."""
         # Of the array's own type: numpy would copy all of it to compare with a wider integer.

@@ -54,9 +54,10 @@ class BeamSearch:
     """One mention's search; see `Search`.
 
     trie, group_mask: what may be generated. end_token: token that ends a name. num_beams: beams
-    kept. length_penalty: exponent of the length by which log-probabilities are divided. separator:
-    token after which another name may follow, for mentions of several concepts; None if names stand
-    alone. max_tokens: tokens that such a composite may have. read_ahead: read forced runs at once.
+    kept. length_penalty: exponent of the length by which log-probabilities are divided. offset:
+    added to lengths. separator: token after which another name may follow, for mentions of several
+    concepts; None if names stand alone. max_tokens: tokens that such a composite may have.
+    read_ahead: read forced runs at once.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class BeamSearch:
         num_beams: int,
         length_penalty: float = 1.0,
         *,
+        offset: int = 0,
         separator: int | None = None,
         max_tokens: int = 128,
         read_ahead: bool = True,
@@ -76,6 +78,7 @@ class BeamSearch:
         self.end_token = end_token
         self.num_beams = num_beams
         self.length_penalty = length_penalty
+        self.offset = offset
         self.separator = separator
         self.max_tokens = max_tokens
         self.read_ahead = read_ahead
@@ -206,15 +209,18 @@ class BeamSearch:
 
     def _finish(self, beam: _Beam, node: int, total: float) -> None:
         tokens = (*beam.tokens, self.end_token)
-        score = total / len(tokens) ** self.length_penalty
+        score = self._normalised(total, len(tokens))
         self.finished.append(Hypothesis((*beam.ended, node), tokens, total, score))
 
     def _cannot_improve(self) -> bool:
         if len(self.finished) < self.num_beams:
             return False
         best = self._beams[0]
-        score = best.log_probability / len(best.tokens) ** self.length_penalty
+        score = self._normalised(best.log_probability, len(best.tokens))
         return score <= self.finished[-1].log_score
+
+    def _normalised(self, log_probability: float, length: int) -> float:
+        return log_probability / (length + self.offset) ** self.length_penalty
 
     def _room(self, place: int) -> bool:
         """Whether a separator and the longest name would fit behind a place."""

@@ -5,27 +5,47 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import srsly
 import torch
 from spacy.language import Language
-from tqdm import tqdm
+from spacy.tokens import Span
+from spacy.training import Example
+from spacy.util import get_lang_class
 
-from ..errors import FingerprintMismatchError, KnowledgeBaseError
-from ..kb.default import cache_directory
+from ..calibration import Calibration, fit_calibration
+from ..candidates import Candidate, get_candidates
+from ..errors import SettingsError
 from ..kb.reference import KBReference
-from ..linking_pipe import LinkingPipe, Links, MarkedDoc
+from ..linking_pipe import LinkingPipe, Links, MarkedDoc, MentionSpan
+from ..mentions import NIL
+from ..reranking_pipe import judged_mentions
+from ..sentences import sentence_starts
+from .answers import pinned_candidate
+from .bigbio import Record, sample
+from .calibrating import GoldDocument, judged_names
+from .checkpoint import released_directory, released_prompt
+from .compat import check_compat, last_of_each_span
 from .document import Document
 from .documents import reading_order, to_document
 from .engine import Engine, Report
+from .ensemble import EnsembleEngine, MemberSettings
+from .member_model import MemberModel
+from .memory_policy import MemoryName, memory_policy
+from .merging import MergeRule, Merging, ScoreKind
 from .models.base import LanguageModel, tokenizer_fingerprint
 from .models.holder import LanguageModelHolder
 from .models.loading import ModelReference, resolve_model
 from .name_trie import NameTrie
 from .prompts import Prompt, get_prompt
+from .released_kb import released_kb
+from .searching import Decoding, SearchSettings
 from .tokenization import PromptTokenizer
+from .trie_store import open_name_trie
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +59,24 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
     and, in prompts with memory, with the links of the document so far; beam search writes a name of
     one of the mention's semantic groups.
 
-    Scores are length-normalised likelihoods, in [0, 1]: with a length penalty of 1 the geometric
-    mean of the probabilities of a name's tokens. They do not sum to one over the candidates.
-
-    model: directory or hub id of a causal language model, a function that returns a
-    `LanguageModel`, or None for the default model. prompt: name of a prompt format, or a `Prompt`;
-    by default the one that the model says it was trained for, otherwise `hybrid_long`, which
-    released LongBEL checkpoints read. num_beams: beams per mention, also the largest number of
-    names per mention. length_penalty: exponent of the length by which log-probabilities are divided
-    before names are compared; by default the model's own, otherwise 1. batch_size: documents in
-    flight. device, dtype: where and in which precision the model runs; by default the best device,
-    float32 on CPU. max_length: tokens to read at most, if fewer than the model can. The other
-    arguments are those of `LinkingPipe`.
+    kb: see `LinkingPipe`; None for that of a released checkpoint, else for the default. model:
+    directory or hub id of a language model, a function that returns a `LanguageModel`, or None for
+    the default model. prompt: name of a prompt format, or a `Prompt`; by default the one that the
+    model was trained for, if it says so, otherwise `hybrid_long`. length_penalty: exponent of the
+    length by which log-probabilities are divided before names are compared; by default the model's
+    own, otherwise 1. num_beams, decoding, composites, candidates: see `SearchSettings`. merge,
+    score: see `Merging`. memory, memory_size, memory_repeats: see `memory_policy`. passes: with 2
+    documents are read again with the links of all their mentions. overwrite: if not, a mention that
+    has a `kb_id_` and no candidates keeps it, and it enters memory. ensemble: see
+    `MemberSettings.from_config`. compat: "longbel" links the mentions that the published
+    implementation would link, see docs/compatibility.md. batch_size, batch_tokens: documents in
+    flight, and the tokens of theirs held at once. device, dtype: where and in which precision the
+    model runs; by default the best device, float32 on CPU. max_length: tokens to read at most, if
+    fewer than the model can. The other arguments are those of `LinkingPipe`.
     """
+
+    #: What `calibrate` fits, as entries of `cfg`.
+    calibration_keys = ("temperature", "retriever_weight")
 
     def __init__(
         self,
@@ -63,43 +88,83 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
         prompt: str | Prompt | None = None,
         num_beams: int = 5,
         length_penalty: float | None = None,
-        batch_size: int = 8,
+        decoding: Decoding = "constrained",
+        composites: bool = False,
+        candidates: int = 0,
+        merge: MergeRule = "max",
+        score: ScoreKind = "likelihood",
+        memory: MemoryName = "all",
+        memory_size: int | None = None,
+        memory_repeats: bool = True,
+        passes: Literal[1, 2] = 1,
+        overwrite: bool = True,
+        ensemble: Sequence[Mapping[str, Any]] | None = None,
+        compat: str | None = None,
+        batch_size: int = 16,
+        batch_tokens: int = 32_768,
         device: str | None = None,
         dtype: str | None = None,
         max_length: int | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(nlp, name, kb=kb, **settings)
-        if num_beams < 1 or batch_size < 1:
-            raise ValueError("num_beams and batch_size must be at least 1.")
+        if num_beams < 1 or batch_size < 1 or batch_tokens < 1:
+            raise ValueError("num_beams, batch_size and batch_tokens must be at least 1.")
+        if passes not in (1, 2):
+            raise SettingsError(f"passes is {passes}: a document is read once or twice.")
+        if candidates and score != "probability":
+            raise SettingsError(
+                f"candidates={candidates} scores what is on a mention already beside what is "
+                "generated, which needs score='probability'."
+            )
         self._prompt = None if prompt is None else get_prompt(prompt)
-        self.num_beams = num_beams
         self.length_penalty = length_penalty
-        self.batch_size = batch_size
-        self.device = device
-        self.dtype = dtype
-        self.max_length = max_length
+        self.merging = Merging(merge, score)
+        self.compat = check_compat(compat)
+        self.device, self.dtype = device, dtype
+        self.search = SearchSettings(
+            num_beams, decoding=decoding, composites=composites, candidates=candidates
+        )
+        self._reading: dict[str, Any] = {
+            "num_beams": num_beams,
+            "decoding": decoding,
+            "composites": composites,
+            "candidates": candidates,
+            "memory": memory_policy(memory, memory_size, repeats=memory_repeats),
+            "passes": passes,
+            "batch_size": batch_size,
+            "batch_tokens": batch_tokens,
+            "max_length": max_length,
+        }
+        self._members = [] if ensemble is None else MemberSettings.from_config(ensemble)
+        self._member_models = {
+            member.model: MemberModel(member.model, device, dtype)
+            for member in self._members
+            if member.model is not None
+        }
+        self.cfg.update(overwrite=overwrite, temperature=1.0, retriever_weight=0.0)
         self._model_reference = model
         self._model: LanguageModel | None = None
-        self._trie: NameTrie | None = None
+        self._tries: dict[tuple[str, str], NameTrie] = {}
         self._trie_directory: Path | None = None
-        self._engine: Engine | None = None
+        self._engine: Engine | EnsembleEngine | None = None
         self._process = os.getpid()
+
+    def set_kb(self, reference: KBReference) -> None:
+        """Link to another knowledge base from now on; None is that of the model, if it has one."""
+        released = released_directory(self._model_reference) if reference is None else None
+        super().set_kb(reference if released is None else partial(released_kb, released))
 
     def set_model(self, reference: ModelReference) -> None:
         """Decode with another language model from now on."""
         self._model_reference = reference
         self._model = resolve_model(reference, device=self.device, dtype=self.dtype)
-        self._trie = self._trie_directory = self._engine = None
+        self._trie_directory = self._engine = None
 
     def set_prompt(self, prompt: str | Prompt) -> None:
         """Put mentions before the model in another format from now on."""
         self._prompt = get_prompt(prompt)
         self._engine = None
-        if self._trie is not None:
-            tokenizer = PromptTokenizer(self.language_model.tokenizer, self._prompt)
-            if tokenizer.end_token != self._trie.end_token:
-                self._trie = self._trie_directory = None
 
     @property
     def language_model(self) -> LanguageModel:
@@ -112,36 +177,77 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
     def prompt(self) -> Prompt:
         """The prompt format."""
         if self._prompt is None:
-            self._prompt = get_prompt(
-                getattr(self.language_model, "prompt", None) or DEFAULT_PROMPT
-            )
+            model = self.language_model
+            known = getattr(model, "prompt", None)
+            if known is None and model.directory is not None:
+                known = released_prompt(model.directory)
+            self._prompt = get_prompt(known or DEFAULT_PROMPT)
         return self._prompt
 
     @property
     def trie(self) -> NameTrie:
-        """The names of the knowledge base in the model's tokens, built or opened on first use."""
-        if self._trie is None:
-            self._trie = self._open_trie()
-        return self._trie
+        """The names that can be generated, opened or built on first use."""
+        return self._trie_of(PromptTokenizer(self.language_model.tokenizer, self.prompt))
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Engine | EnsembleEngine:
         """What does the linking, made on first use."""
         if self._engine is None:
-            penalty = self.length_penalty
-            if penalty is None:
-                penalty = getattr(self.language_model, "length_penalty", None)
-            self._engine = Engine(
-                self.language_model,
-                self.trie,
-                self.prompt,
-                num_beams=self.num_beams,
-                length_penalty=1.0 if penalty is None else penalty,
-                batch_size=self.batch_size,
-                accept=self.accepts,
-                max_length=self.max_length,
-            )
+            if self._members:
+                members = [self._member_engine(member) for member in self._members]
+                self._engine = EnsembleEngine(members, k=self.search.num_beams)
+            else:
+                self._engine = self._make_engine(self.language_model, self.prompt)
         return self._engine
+
+    def _member_engine(self, member: MemberSettings) -> Engine:
+        model = self.language_model
+        if member.model is not None:
+            model = self._member_models[member.model].language_model
+        prompt = self.prompt if member.prompt is None else get_prompt(member.prompt)
+        # The threshold is one on the ensemble's scores.
+        return self._make_engine(model, prompt, accept=lambda candidate: True)
+
+    def _make_engine(self, model: LanguageModel, prompt: Prompt, **settings: Any) -> Engine:
+        penalty = self.length_penalty
+        if penalty is None:
+            penalty = getattr(model, "length_penalty", None)
+        calibration = Calibration(**{key: self.cfg[key] for key in self.calibration_keys})
+        merging = Merging(self.merging.merge, self.merging.score, calibration)
+        chosen = {**self._reading, "merging": merging, "accept": self.accepts, **settings}
+        chosen["length_penalty"] = 1.0 if penalty is None else penalty
+        trie = self._trie_of(PromptTokenizer(model.tokenizer, prompt))
+        return Engine(model, trie, prompt, **chosen)
+
+    def single_engine(self, purpose: str) -> Engine:
+        """The engine of one model and prompt. Raises SettingsError if there is an ensemble."""
+        if isinstance(self.engine, EnsembleEngine):
+            raise SettingsError(
+                f"{purpose} needs one model and prompt: {self.name} is an ensemble. Use its "
+                "members in components of their own."
+            )
+        return self.engine
+
+    def sample(
+        self,
+        bigbio_pages: Iterable[Mapping[str, Any]],
+        num_beams: int | None = None,
+        *,
+        compat: str | None = "longbel",
+    ) -> list[Record]:
+        """Link BigBio-KB pages; flat records, see `bigbio.sample`.
+
+        num_beams: names per mention; by default those of the component.
+        """
+        self.prepare()
+        engine = self.single_engine("sample")
+        if num_beams is not None and num_beams != self.search.num_beams:
+            engine = self._make_engine(self.language_model, self.prompt, num_beams=num_beams)
+        return sample(engine, bigbio_pages, compat=compat, sentence_starts=self._sentence_starts)
+
+    def _sentence_starts(self, text: str) -> Iterable[int]:
+        make_doc = get_lang_class(self.vocab.lang or "xx")().make_doc
+        return sentence_starts(make_doc(text))
 
     @property
     def report(self) -> Report:
@@ -163,16 +269,15 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
 
         def documents() -> Iterator[Document]:
             for marked in docs:
-                mentions = reading_order(self.linkable(marked.mentions))
+                mentions = self.read_mentions(marked)
                 places = {mention.index: i for i, mention in enumerate(mentions)}
                 waiting.append((marked, places))
-                yield to_document(marked, mentions)
+                yield self.document_of(marked, mentions)
 
-        report = self.report
-        before = (report.memory_trimmed, report.context_cut, report.mentions_too_long)
+        before = _left_out(self.report)
         for links in self.engine.link(documents()):
             marked, places = waiting.popleft()
-            after = (report.memory_trimmed, report.context_cut, report.mentions_too_long)
+            after = _left_out(self.report)
             if after != before:
                 self._warn(before, after)
                 before = after
@@ -183,6 +288,71 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
                 yield [
                     links[places[m.index]] if m.index in places else none for m in marked.mentions
                 ]
+
+    def read_mentions(self, marked: MarkedDoc) -> list[MentionSpan]:
+        """The mentions that are linked, in the order in which they are."""
+        mentions = marked.mentions
+        if self.compat == "longbel":
+            spans = [(m.span.start, m.span.end) for m in mentions]
+            return reading_order(last_of_each_span(mentions, spans))
+        return reading_order(self.linkable(mentions))
+
+    def document_of(self, marked: MarkedDoc, mentions: list[MentionSpan]) -> Document:
+        """What the engine is given of a document and some of its mentions."""
+        return to_document(
+            marked,
+            mentions,
+            pinned=self._pinned,
+            retrieved=bool(self.search.candidates),
+        )
+
+    def _pinned(self, span: Span) -> Candidate | None:
+        """The link that a mention keeps; one that a component made comes with candidates."""
+        if self._is_pinned(span):
+            return pinned_candidate(self.kb, span.text, span.kb_id_)
+        return None
+
+    def _is_pinned(self, span: Span) -> bool:
+        kept = not self.cfg["overwrite"] and span.kb_id_ not in ("", NIL)
+        return kept and not get_candidates(span)
+
+    def annotate(self, marked: MarkedDoc, links: Links) -> None:
+        """Write candidates and codes to a document; pinned mentions stay as they are."""
+        free = [i for i, m in enumerate(marked.mentions) if not self._is_pinned(m.span)]
+        chosen = [marked.mentions[i] for i in free]
+        super().annotate(MarkedDoc(marked.doc, chosen), [links[i] for i in free])
+
+    def calibrate(
+        self, examples: Iterable[Example], *, use_retriever: bool = True
+    ) -> Mapping[str, float]:
+        """Fit temperature and weight of a retriever's scores, which make probabilities of scores.
+
+        use_retriever: whether candidates that are on the mentions count; only if the component
+        scores any (`candidates`). Returns the new values. Raises SettingsError without mentions to
+        fit to, or if scores are no probabilities.
+        """
+        if self.merging.score != "probability":
+            raise SettingsError(f"{self.name} shows likelihoods: set score = 'probability'.")
+        self.prepare()
+        judged = list(judged_names(self.single_engine("calibrate"), self._golden(examples)))
+        weighted = use_retriever and bool(self.search.candidates)
+        found = fit_calibration(judged, "listwise", use_retriever=weighted)
+        self.cfg.update({key: getattr(found, key) for key in self.calibration_keys})
+        self._engine = None
+        return self._calibration()
+
+    def _golden(self, examples: Iterable[Example]) -> Iterator[GoldDocument]:
+        for example in examples:
+            marked = self.mark(example.predicted)
+            mentions = self.read_mentions(marked)
+            codes = {_key(s): c for s, c in judged_mentions(example, self.spans_key)}
+            places = {i: codes.get(_key(m.span)) for i, m in enumerate(mentions)}
+            yield GoldDocument(
+                self.document_of(marked, mentions), {i: c for i, c in places.items() if c}
+            )
+
+    def _calibration(self) -> dict[str, float]:
+        return {key: self.cfg[key] for key in self.calibration_keys}
 
     def _warn(self, before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
         memory, context, mentions = (b - a for a, b in zip(before, after, strict=True))
@@ -197,62 +367,79 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
             mentions,
         )
 
-    def _open_trie(self) -> NameTrie:
-        tokenizer = PromptTokenizer(self.language_model.tokenizer, self.prompt)
-        opening = (self.kb, self.language_model.tokenizer, tokenizer.end_token)
-        if self._trie_directory is not None:
-            return NameTrie.from_disk(self._trie_directory, *opening)
-        # In-memory knowledge bases are small and short-lived: not worth a place in the cache.
-        if self.kb.path is None:
-            return NameTrie.build(self.kb, tokenizer)
-        made_from = (self.kb.fingerprint, tokenizer_fingerprint(self.language_model.tokenizer))
-        key = "-".join([*(fingerprint[:16] for fingerprint in made_from), str(tokenizer.end_token)])
-        cached = cache_directory() / "token_tries" / key
-        try:
-            if cached.is_dir():
-                return NameTrie.from_disk(cached, *opening)
-        except (KnowledgeBaseError, FingerprintMismatchError) as error:
-            logger.warning("The cached token trie is built again: %s", error)
-        trie = NameTrie.build(self.kb, tokenizer, _progress(self.kb.n_names))
-        try:
-            trie.to_disk(cached, self.language_model.tokenizer)
-            # By memory map it takes next to nothing of this process.
-            return NameTrie.from_disk(cached, *opening)
-        except (OSError, KnowledgeBaseError, FingerprintMismatchError) as error:
-            logger.info("The token trie was not cached: %s", error)
-        return trie
+    def _trie_of(self, tokenizer: PromptTokenizer) -> NameTrie:
+        """The names as a tokenizer writes them behind a prompt; shared by all that agree on it."""
+        key = tokenizer_fingerprint(tokenizer.tokenizer), tokenizer.name_format
+        if key not in self._tries:
+            if self._trie_directory is not None and not self._tries:
+                self._tries[key] = NameTrie.from_disk(self._trie_directory, self.kb, tokenizer)
+            else:
+                self._tries[key] = open_name_trie(self.kb, tokenizer)
+        return self._tries[key]
 
     def _kb_changed(self) -> None:
         super()._kb_changed()
-        self._trie = self._trie_directory = self._engine = None
+        self._tries = {}
+        self._trie_directory = self._engine = None
 
     def _disk_writers(self) -> dict[str, Callable[[Path], None]]:
-        return {"model": self._model_to_disk, "token_trie": self._trie_to_disk}
+        return {
+            "model": self._model_to_disk,
+            **{key: m._model_to_disk for key, m in self._members_by_place().items()},
+            "token_trie": self._trie_to_disk,
+            "calibration.json": lambda path: srsly.write_json(path, self._calibration()),
+        }
 
     def _disk_readers(self) -> dict[str, Callable[[Path], None]]:
-        return {"model": self._model_from_disk, "token_trie": self._trie_from_disk}
+        return {
+            "model": self._model_from_disk,
+            **{key: m._model_from_disk for key, m in self._members_by_place().items()},
+            "token_trie": self._trie_from_disk,
+            "calibration.json": self._calibration_from_disk,
+        }
+
+    def _members_by_place(self) -> dict[str, MemberModel]:
+        return {f"model_{i}": m for i, m in enumerate(self._member_models.values(), 2)}
+
+    def _calibration_from_disk(self, path: Path) -> None:
+        if path.is_file():
+            self.cfg.update(srsly.read_json(path))
 
     def _forget_model(self) -> None:
-        self._model = self._trie = self._engine = None
+        self._model = self._engine = None
+        self._tries = {}
 
     def _trie_to_disk(self, path: Path) -> None:
         if self.store_kb and self._trie_directory != path.resolve():
-            self.trie.to_disk(path, self.language_model.tokenizer)
+            tokenizer = PromptTokenizer(self.language_model.tokenizer, self.prompt)
+            self.trie.to_disk(path, tokenizer)
 
     def _trie_from_disk(self, path: Path) -> None:
         if path.is_dir():
             self._trie_directory = path.resolve()
-            self._trie = self._engine = None
+            self._tries, self._engine = {}, None
 
     def _bytes_writers(self) -> dict[str, Callable[[], Any]]:
-        return {"model": self._model_to_bytes}
+        return {
+            "model": self._model_to_bytes,
+            **{key: m._model_to_bytes for key, m in self._members_by_place().items()},
+            "calibration": lambda: srsly.json_dumps(self._calibration()),
+        }
 
     def _bytes_readers(self) -> dict[str, Callable[[Any], None]]:
-        return {"model": self._model_from_bytes}
+        return {
+            "model": self._model_from_bytes,
+            **{key: m._model_from_bytes for key, m in self._members_by_place().items()},
+            "calibration": lambda data: self.cfg.update(srsly.json_loads(data)),
+        }
 
     def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "_engine": None, "_trie": None, **self._model_state()}
+        return {**super()._state(), "_engine": None, "_tries": {}, **self._model_state()}
 
 
-def _progress(total: int) -> Callable[[Iterable[str]], Iterable[str]]:
-    return lambda names: tqdm(names, "Tokenizing names", total, unit="name", disable=None)
+def _key(span: Span) -> tuple[int, int, str]:
+    return span.start_char, span.end_char, span.label_
+
+
+def _left_out(report: Report) -> tuple[int, int, int]:
+    return report.memory_trimmed, report.context_cut, report.mentions_too_long

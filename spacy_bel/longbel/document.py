@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..candidates import Candidate
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -26,7 +28,8 @@ class Mention:
     """A mention to be linked.
 
     start, end: character offsets in the document. text: its surface. group: the semantic group as
-    the prompt writes it. groups: semantic groups whose names may be generated.
+    the prompt writes it. groups: semantic groups whose names may be generated. pinned: a link that
+    stands already, for which nothing is generated. retrieved: candidates that another linker found.
     """
 
     start: int
@@ -34,6 +37,8 @@ class Mention:
     text: str
     group: str
     groups: tuple[str, ...]
+    pinned: Candidate | None = None
+    retrieved: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

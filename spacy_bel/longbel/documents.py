@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from spacy.tokens import Doc
+from collections.abc import Callable
 
+from spacy.tokens import Doc, Span
+
+from ..candidates import Candidate, get_candidates
 from ..linking_pipe import MarkedDoc, MentionSpan
 from ..sentences import sentence_starts
 from .document import Document, Mention, Passage
@@ -11,8 +14,17 @@ from .document import Document, Mention, Passage
 PASSAGES = "passages"
 
 
-def to_document(marked: MarkedDoc, mentions: list[MentionSpan]) -> Document:
+def to_document(
+    marked: MarkedDoc,
+    mentions: list[MentionSpan],
+    *,
+    pinned: Callable[[Span], Candidate | None] = lambda span: None,
+    retrieved: bool = False,
+) -> Document:
     """A document and some of its mentions, in the order given, as strings and offsets.
+
+    pinned: gives the link of a mention for which none is to be found. retrieved: whether the
+    candidates of mentions are part of it.
 
     `doc.spans["passages"]` are its passages; without them the whole document is one. Sentences are
     those of the document if it has any, otherwise spaCy's rule-based ones.
@@ -23,7 +35,15 @@ def to_document(marked: MarkedDoc, mentions: list[MentionSpan]) -> Document:
     return Document(
         passages or (Passage(0, doc.text),),
         tuple(
-            Mention(m.span.start_char, m.span.end_char, m.span.text, _prompt_group(m), m.groups)
+            Mention(
+                m.span.start_char,
+                m.span.end_char,
+                m.span.text,
+                _prompt_group(m),
+                m.groups,
+                pinned(m.span),
+                tuple(get_candidates(m.span)) if retrieved else (),
+            )
             for m in mentions
         ),
         _sentences(doc, passages, mentions),

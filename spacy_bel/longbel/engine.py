@@ -5,14 +5,15 @@ The engine holds what does not change from document to document; `run.Run` does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..candidates import Candidate
 from ..errors import ModelError
 from ..kb.token_trie import MaskArray
-from .beam_search import BeamSearch
 from .document import Document, Mention
+from .memory_policy import AllLinks, MemoryPolicy
+from .merging import Merging
 from .models.base import LanguageModel
 from .models.static_cache import StaticCache
 from .name_trie import NameTrie
@@ -20,10 +21,10 @@ from .prompts import Prompt
 from .rows import Links, Trace
 from .run import Run
 from .search import Hypothesis, Search
-from .tokenization import PromptTokenizer
+from .searching import Decoding, SearchSettings
+from .tokenization import NAME_JOINT, PromptTokenizer
 
-#: Slots per row of a new cache, and the most that a cache may have grown to and still be kept.
-_FIRST_CAPACITY = 256
+#: The most that a cache may have grown to and still be kept for the next run.
 _KEPT_CAPACITY = 2048
 
 
@@ -31,15 +32,17 @@ _KEPT_CAPACITY = 2048
 class Report:
     """What an engine has done so far.
 
-    mentions: linked. memory_trimmed: prompts that left out earlier links. context_cut: prompts that
-    left out sentences. mentions_too_long: mentions that no prompt could hold, left without
-    candidates. prompt_tokens, read_tokens: tokens of all prompts, and how many of them had to be
-    read because they were not in the cache. beam_tokens: tokens read while generating, of which
-    needed_beam_tokens had to be; the others were read ahead in vain. forward_passes: calls of the
-    model.
+    mentions: linked. pinned: mentions whose link stood already. memory_trimmed: prompts that left
+    out earlier links. context_cut: prompts that left out sentences. mentions_too_long: mentions
+    that no prompt could hold, left without candidates. prompt_tokens, read_tokens: tokens of all
+    prompts, and how many of them had to be read because they were not in the cache. beam_tokens:
+    tokens read while generating, of which needed_beam_tokens had to be; the others were read ahead
+    in vain. forward_passes: steps in which the model read something. unproven: exact searches that
+    gave up before their best name was proven.
     """
 
     mentions: int = 0
+    pinned: int = 0
     memory_trimmed: int = 0
     context_cut: int = 0
     mentions_too_long: int = 0
@@ -48,17 +51,22 @@ class Report:
     beam_tokens: int = 0
     needed_beam_tokens: int = 0
     forward_passes: int = 0
+    unproven: int = 0
 
 
 class Engine:
     """Links documents with a model, a name trie and a prompt format.
 
     model: see `LanguageModel`. trie: the names to choose from. prompt: format of the prompts.
-    num_beams: beams per mention. length_penalty: see `BeamSearch`. batch_size: documents in flight,
-    or groups of mentions if the prompt has no memory. accept: whether a best candidate counts as a
-    link and enters memory. max_length: read at most so many tokens, if fewer than the model can.
-    reuse_prefix: read a prompt from the first token that differs from the document's previous one
-    rather than from its beginning; the results are the same.
+    num_beams, length_penalty, decoding, composites, candidates, read_ahead: see `SearchSettings`.
+    merging: how generated names become candidates. memory: which earlier links prompts show.
+    passes: with 2, a document is read again with the links of all its mentions. batch_size:
+    documents in flight, or groups of mentions if the prompt has no memory. batch_tokens: tokens of
+    theirs that the cache is to hold at most, if one document alone does not take more. accept:
+    whether a best candidate counts as a link and enters memory. max_length: read at most so many
+    tokens, if fewer than the model can. reuse_prefix: read a prompt from the first token that
+    differs from the document's previous one rather than from its beginning; the results are the
+    same.
     """
 
     def __init__(
@@ -69,6 +77,12 @@ class Engine:
         *,
         num_beams: int = 5,
         length_penalty: float = 1.0,
+        decoding: Decoding = "constrained",
+        composites: bool = False,
+        candidates: int = 0,
+        merging: Merging | None = None,
+        memory: MemoryPolicy | None = None,
+        passes: int = 1,
         batch_size: int = 16,
         batch_tokens: int = 32_768,
         accept: Callable[[Candidate], bool] = lambda candidate: True,
@@ -79,22 +93,36 @@ class Engine:
         self.model = model
         self.trie = trie
         self.prompt = prompt
-        self.num_beams = num_beams
-        self.length_penalty = length_penalty
+        self.search = SearchSettings(
+            num_beams,
+            length_penalty,
+            decoding=decoding,
+            composites=composites,
+            candidates=candidates,
+            read_ahead=read_ahead,
+        )
+        self.merging = merging or Merging()
+        self.memory = memory or AllLinks()
+        self.passes = passes
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
         self.accept = accept
-        self.read_ahead = read_ahead
         self.reuse_prefix = reuse_prefix and not model.bidirectional_prompt
         self.report = Report()
         self.tokenizer = PromptTokenizer(model.tokenizer, prompt)
-        if self.tokenizer.end_token != trie.end_token:
+        if self.tokenizer.name_format != trie.name_format:
             raise ModelError(
                 f"The names were tokenized for another prompt than '{prompt.name}'. Build the "
                 "token trie again for this prompt."
             )
-        window = min(max_length or model.max_length, model.max_length)
-        self.budget = window - trie.trie.depth
+        if composites and self.tokenizer.separator is None:
+            raise ModelError(
+                f"The tokenizer has no '{NAME_JOINT}', which joins the names of several concepts. "
+                "Set composites=False, or take a model that was trained with it."
+            )
+        limits = (max_length, prompt.max_tokens, model.max_length)
+        window = min(limit for limit in limits if limit)
+        self.budget = window - self.search.longest(trie)
         if self.budget <= 0:
             raise ModelError(
                 f"The longest name has {trie.trie.depth} tokens and the model reads only {window}. "
@@ -126,14 +154,22 @@ class Engine:
 
     def new_search(self, mention: Mention) -> Search:
         """What looks for the names of a mention."""
-        return BeamSearch(
-            self.trie.trie,
-            self.group_mask(mention.groups),
-            self.tokenizer.end_token,
-            self.num_beams,
-            self.length_penalty,
-            read_ahead=self.read_ahead,
-        )
+        mask = self.group_mask(mention.groups)
+        counted = self.model.counted_prompt_tokens
+        return self.search.search(self.trie, self.tokenizer, mention, mask, counted)
+
+    def scored(self, mention: Mention) -> tuple[str, ...]:
+        """Names that are scored beside what is generated for a mention."""
+        return tuple(each.name for each in mention.retrieved[: self.search.candidates])
+
+    def candidates(
+        self, mention: Mention, hypotheses: Iterable[Hypothesis], linked: Container[str]
+    ) -> list[Candidate]:
+        """Concepts of the generated names, best first; linked: codes that win ties."""
+        mask = self.group_mask(mention.groups)
+        names = [self.trie.generated(h, mask, self.tokenizer) for h in hypotheses]
+        retrieved = mention.retrieved if self.search.candidates else ()
+        return self.merging.candidates(self.trie.kb, mention.text, names, linked, retrieved)
 
     def take_cache(self) -> StaticCache:
         """A cache for one run; its content is of no meaning."""

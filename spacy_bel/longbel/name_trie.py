@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..candidates import Candidate
 from ..errors import FingerprintMismatchError, KnowledgeBaseError
 from ..kb import KnowledgeBase, storage
-from ..kb.token_trie import MaskArray, TokenTrie
-from ..ranking import ScoredName, rank
+from ..kb.name_groups import concepts_within, name_group_masks
+from ..kb.token_trie import IntArray, MaskArray, TokenTrie
+from .answers import GeneratedName
+from .best_first import longest_below
 from .models.base import tokenizer_fingerprint
 from .search import Hypothesis
 from .tokenization import PromptTokenizer
@@ -32,13 +32,15 @@ _REBUILD = "Delete it: it is built again from the knowledge base and the model."
 class NameTrie:
     """A token trie whose sequences are the names of a knowledge base.
 
-    kb: the knowledge base; sequence i of the trie is its name i. end_token: token that ends names.
+    kb: the knowledge base; sequence i of the trie is its name i. tokenizer: wrote the names.
+    end_token, name_format: its own, see `PromptTokenizer`.
     """
 
-    def __init__(self, kb: KnowledgeBase, trie: TokenTrie, end_token: int) -> None:
+    def __init__(self, kb: KnowledgeBase, trie: TokenTrie, tokenizer: PromptTokenizer) -> None:
         self.kb = kb
         self.trie = trie
-        self.end_token = end_token
+        self.end_token = tokenizer.end_token
+        self.name_format = tokenizer.name_format
 
     @classmethod
     def build(
@@ -49,12 +51,10 @@ class NameTrie:
     ) -> NameTrie:
         """Tokenize every name. progress: wraps the iteration over names."""
         tokens, offsets = tokenizer.name_sequences(progress(kb.names()))
-        by_name = np.argsort(kb.alias_names, kind="stable")
-        first = np.flatnonzero(np.diff(kb.alias_names[by_name], prepend=-1))
-        masks = np.bitwise_or.reduceat(kb.concept_group_masks[kb.alias_concepts[by_name]], first)
-        return cls(kb, TokenTrie.build(tokens, offsets, masks), tokenizer.end_token)
+        trie = TokenTrie.build(tokens, offsets, name_group_masks(kb))
+        return cls(kb, trie, tokenizer)
 
-    def to_disk(self, path: str | Path, tokenizer: Any) -> None:
+    def to_disk(self, path: str | Path, tokenizer: PromptTokenizer) -> None:
         """Write to a directory, with the fingerprints of what it was made from."""
         columns = storage.Columns({name: getattr(self.trie, name) for name in _ARRAYS}, {})
         files = storage.describe(columns)
@@ -64,21 +64,19 @@ class NameTrie:
             "groups": {},
             "fingerprint": storage.fingerprint(files, []),
             "depth": self.trie.depth,
-            **_made_from(self.kb, tokenizer, self.end_token),
+            **_made_from(self.kb, tokenizer),
         }
         storage.write_directory(Path(path), meta, columns, force=Path(path).exists())
 
     @classmethod
-    def from_disk(
-        cls, path: str | Path, kb: KnowledgeBase, tokenizer: Any, end_token: int
-    ) -> NameTrie:
+    def from_disk(cls, path: str | Path, kb: KnowledgeBase, tokenizer: PromptTokenizer) -> NameTrie:
         """Open by memory map.
 
         Raises FingerprintMismatchError if it was made from another knowledge base or tokenizer,
         KnowledgeBaseError if a file is missing or damaged.
         """
         meta, columns = storage.open_directory(Path(path), verify=None)
-        for key, expected in _made_from(kb, tokenizer, end_token).items():
+        for key, expected in _made_from(kb, tokenizer).items():
             if meta.get(key) != expected:
                 raise FingerprintMismatchError(
                     f"The token trie in '{path}' was made from another "
@@ -87,33 +85,38 @@ class NameTrie:
         if not columns.arrays.keys() >= set(_ARRAYS):
             raise KnowledgeBaseError(f"'{path}' is no token trie. {_REBUILD}")
         trie = TokenTrie(**{name: columns.arrays[name] for name in _ARRAYS}, depth=meta["depth"])
-        return cls(kb, trie, end_token)
+        return cls(kb, trie, tokenizer)
 
-    def candidates(
-        self,
-        mention: str,
-        hypotheses: Sequence[Hypothesis],
-        group_mask: MaskArray,
-        linked: Container[str] = frozenset(),
-    ) -> list[Candidate]:
-        """Concepts of the generated names, best first, one entry per code (its best name).
+    @cached_property
+    def longest_below(self) -> IntArray:
+        """Tokens of the longest name beyond each node."""
+        return longest_below(self.trie)
 
-        A name that several concepts bear gives all of them within the groups; those of `linked`,
-        the codes of the document's earlier links, come first among equals.
+    def generated(
+        self, hypothesis: Hypothesis, group_mask: MaskArray, tokenizer: PromptTokenizer
+    ) -> GeneratedName:
+        """What a hypothesis may mean within some groups.
+
+        A name that several concepts bear means all of them. What was generated freely means what is
+        called so; nothing if no concept is.
         """
-        scored = []
-        for hypothesis in hypotheses:
-            for name_id in map(int, self.trie.sequences_at(hypothesis.nodes[-1])):
-                name = self.kb.name(name_id)
-                for concept_id in map(int, self.kb.concepts_of_name(name_id)):
-                    if (self.kb.concept_group_masks[concept_id] & group_mask).any():
-                        scored.append(ScoredName(concept_id, name, hypothesis.score))
-        return rank(self.kb, mention, scored, linked)
+        nodes: Iterable[int] = hypothesis.nodes
+        if not nodes:
+            nodes = map(self.trie.find, tokenizer.generated_names(hypothesis.tokens))
+        parts = [
+            [
+                (int(concept), self.kb.name(name))
+                for name in map(int, self.trie.sequences_at(node))
+                for concept in concepts_within(self.kb, name, group_mask)
+            ]
+            for node in nodes
+        ]
+        return GeneratedName(parts, hypothesis.log_probability, hypothesis.log_score)
 
 
-def _made_from(kb: KnowledgeBase, tokenizer: Any, end_token: int) -> dict[str, Any]:
+def _made_from(kb: KnowledgeBase, tokenizer: PromptTokenizer) -> dict[str, Any]:
     return {
         "knowledge_base_fingerprint": kb.fingerprint,
-        "tokenizer_fingerprint": tokenizer_fingerprint(tokenizer),
-        "end_token": end_token,
+        "tokenizer_fingerprint": tokenizer_fingerprint(tokenizer.tokenizer),
+        "name_format": tokenizer.name_format,
     }

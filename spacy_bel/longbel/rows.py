@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..candidates import Candidate
+from .answers import CODE_JOINT
 from .document import Document, MemoryEntry, Mention
+from .memory_policy import MemoryPolicy, memory_beside
 from .models.base import Segment
 from .search import PROMPT, Hypothesis, Reading, Search, TokenTree
 
@@ -43,8 +45,9 @@ class Pending:
 class Thread:
     """Mentions of one document that are linked in order, by one row.
 
-    mentions: indices of those still to be linked. memory: earlier links as prompts show them, by
-    mention. codes: theirs. slots: estimate of the cache slots that the longest prompt takes.
+    mentions: indices of those still to be linked. slots: estimate of the cache slots that the
+    longest prompt takes. memory: earlier links as prompts show them, by mention; codes, scores:
+    theirs. passes: how often the document is still to be read.
     """
 
     document: Document
@@ -53,19 +56,41 @@ class Thread:
     slots: int
     memory: dict[int, MemoryEntry] = field(default_factory=dict)
     codes: dict[int, str] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
+    passes: int = 1
 
     @property
     def mention(self) -> Mention:
         """The one to be linked next."""
         return self.document.mentions[self.mentions[0]]
 
-    def entries(self) -> list[MemoryEntry]:
-        """What the next prompt may show of other mentions' links, in document order."""
-        return [self.memory[i] for i in sorted(self.memory) if i != self.mentions[0]]
+    def shown(self, policy: MemoryPolicy) -> list[MemoryEntry]:
+        """What the next prompt shows of other mentions' links, in document order."""
+        if not self.memory:
+            return []
+        everyone = range(len(self.document.mentions))
+        return memory_beside(
+            [self.memory.get(i) for i in everyone],
+            [self.scores.get(i, 0.0) for i in everyone],
+            self.mentions[0],
+            policy,
+        )
+
+    def remember(self, index: int, best: Candidate) -> None:
+        """Put a mention's link into memory."""
+        mention = self.document.mentions[index]
+        self.memory[index] = MemoryEntry(mention.text, mention.group, best.name)
+        self.codes[index], self.scores[index] = best.code, best.score
+
+    def forget(self, index: int) -> None:
+        """Take a mention's earlier link out of memory."""
+        for kept in (self.memory, self.codes, self.scores):
+            kept.pop(index, None)
 
     def linked_codes(self) -> set[str]:
         """Codes that other mentions of the document have been linked to."""
-        return {code for i, code in self.codes.items() if i != self.mentions[0]}
+        codes = {code for i, code in self.codes.items() if i != self.mentions[0]}
+        return codes.union(*(code.split(CODE_JOINT) for code in codes))
 
 
 @dataclass

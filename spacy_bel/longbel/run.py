@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..candidates import Candidate
 from ..errors import ModelError
 from ..memory import free_memory, is_out_of_memory
-from .document import Document, MemoryEntry
+from .document import Document
 from .models.base import Segment
 from .rows import Pending, Row, Thread, Trace
 from .search import PROMPT, Hypothesis, Question, TokenTree
@@ -133,7 +134,8 @@ class Run:
         self.pending.append(pending)
         slots = self._estimate(document)
         for part in parts:
-            self.queue.append(Thread(document, pending, deque(part), slots))
+            passes = self.engine.passes if self.engine.prompt.uses_memory else 1
+            self.queue.append(Thread(document, pending, deque(part), slots, passes=passes))
 
     def _estimate(self, document: Document) -> int:
         """Slots that the prompts of a document take, roughly."""
@@ -187,15 +189,18 @@ class Run:
         """Begin the next mention of a row; False if its thread has come to an end."""
         row, engine = self.rows[index], self.engine
         thread = row.thread
-        while thread.mentions:
+        while thread.mentions or self._read_again(thread):
             mention = thread.mention
+            if mention.pinned is not None:
+                self._pin(thread, mention.pinned)
+                continue
             try:
                 engine.group_mask(mention.groups)  # an unknown group fails its document only
                 fitted = fit_prompt(
                     engine.prompt,
                     thread.document,
                     mention,
-                    thread.entries(),
+                    thread.shown(engine.memory),
                     engine.tokenizer.encode,
                     engine.budget,
                 )
@@ -216,6 +221,22 @@ class Run:
             self._record(row, known)
         self._leave(index)
         return False
+
+    def _read_again(self, thread: Thread) -> bool:
+        """Whether a document is to be read once more, with what is known of all its mentions."""
+        everyone = range(len(thread.document.mentions))
+        if thread.passes <= 1 or len(everyone) < 2 or thread.pending.error is not None:
+            return False
+        thread.passes -= 1
+        thread.mentions.extend(everyone)
+        return True
+
+    def _pin(self, thread: Thread, link: Candidate) -> None:
+        index = thread.mentions.popleft()
+        thread.pending.links[index] = [link]
+        if self.engine.prompt.uses_memory:
+            thread.remember(index, link)
+        self.engine.report.pinned += 1
 
     def _turn_to(self, index: int, ids: list[int]) -> None:
         """Let a row go on from what its prompt shares with what it holds."""
@@ -245,7 +266,8 @@ class Run:
         return shared
 
     def _key(self, row: Row) -> tuple[object, ...]:
-        return tuple(row.given), row.thread.mention.groups
+        mention = row.thread.mention
+        return tuple(row.given), mention.groups, self.engine.scored(mention)
 
     # One forward pass
 
@@ -321,7 +343,9 @@ class Run:
     def _finish(self, row: Row) -> None:
         assert row.search is not None
         hypotheses = row.search.finished
-        self.engine.report.needed_beam_tokens += getattr(row.search, "needed_tokens", 0)
+        for search in getattr(row.search, "searches", [row.search]):
+            self.engine.report.needed_beam_tokens += getattr(search, "needed_tokens", 0)
+            self.engine.report.unproven += not getattr(search, "complete", True)
         if len(self.answers) >= _ANSWERS_KEPT:
             self.answers.clear()
         self.answers[self._key(row)] = hypotheses
@@ -331,18 +355,16 @@ class Run:
     def _record(self, row: Row, hypotheses: list[Hypothesis]) -> None:
         """Store the links of the row's mention and go on to its next one."""
         thread, mention, engine = row.thread, row.thread.mention, self.engine
-        linked = thread.linked_codes()
+        candidates = engine.candidates(mention, hypotheses, thread.linked_codes())
         index = thread.mentions.popleft()
-        candidates = engine.trie.candidates(
-            mention.text, hypotheses, engine.group_mask(mention.groups), linked
-        )
         thread.pending.links[index] = candidates
         if self.keep_traces:
             thread.pending.traces[index] = Trace(row.given, hypotheses)
-        if engine.prompt.uses_memory and candidates and engine.accept(candidates[0]):
-            best = candidates[0]
-            thread.memory[index] = MemoryEntry(mention.text, mention.group, best.name)
-            thread.codes[index] = best.code
+        if engine.prompt.uses_memory:
+            if candidates and engine.accept(candidates[0]):
+                thread.remember(index, candidates[0])
+            else:
+                thread.forget(index)
         engine.report.mentions += 1
 
     # Memory of the machine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -10,18 +10,21 @@ import numpy as np
 
 from ..errors import ModelError
 from ..kb.token_trie import IntArray
+from .document import Mention
 from .prompts import Prompt
-from .prompts.text import normalise
+
+#: Between the names of a mention of several concepts.
+NAME_JOINT = "<+>"
 
 _BATCH = 20_000
-_PROBE = "[mention]{group}"
+_PROBE = Mention(0, 7, "mention", "group", ("group",))
 
 
 class PromptTokenizer:
-    """Encodes prompts, and the names that may follow their closing ``}``.
+    """Encodes prompts, and the names that may follow them.
 
-    tokenizer: Hugging Face tokenizer. prompt: decides which token ends a name. Raises ModelError
-    if the tokenizer has no such token, or merges ``}`` with its neighbours.
+    tokenizer: Hugging Face tokenizer. prompt: decides what a name follows and which token ends it.
+    Raises ModelError if the tokenizer has no such token, or merges the end of a prompt with names.
     """
 
     def __init__(self, tokenizer: Any, prompt: Prompt) -> None:
@@ -32,15 +35,26 @@ class PromptTokenizer:
                 f"Prompt '{prompt.name}' needs a tokenizer with a {prompt.end_token.split('_')[0]} "
                 "token. Choose another prompt, or a model that was trained for this one."
             )
+        self.prompt = prompt
         self.end_token = int(end_token)
+        self._probe = prompt.assemble("", (), _PROBE)
         # Some tokenizers close every text with a token of their own; the name has to come first.
-        with_special = self._encode(_PROBE, special=True)
-        plain = self._encode(_PROBE, special=False)
+        with_special = self._encode(self._probe, special=True)
+        plain = self._encode(self._probe, special=False)
         at = _find(with_special, plain)
         if at is None:
             raise ModelError("The tokenizer splits text differently with special tokens.")
         self._trailing = len(with_special) - at - len(plain)
+        #: Token between the names of several concepts, if the tokenizer has one for that.
+        self.separator: int | None = tokenizer.get_vocab().get(NAME_JOINT)
+        self._before = len(self._encode(prompt.before_name, special=False))
         self._check("name")
+
+    @property
+    def name_format(self) -> str:
+        """What decides, beside the tokenizer, into which tokens a name is split."""
+        probe = self.prompt.name_text("a [b] {c}\u00a0d\ne")
+        return repr((self.prompt.before_name, probe, self.end_token))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a prompt, beginning-of-text token included if the tokenizer has one."""
@@ -55,22 +69,41 @@ class PromptTokenizer:
         # Joined by batch: an array or a list for every name would take more than the tokens.
         pieces, lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
         for batch in _batches(names, _BATCH):
-            texts = [f"}} {normalise(name)}" for name in batch]
+            texts = [self._behind(name) for name in batch]
             encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-            # The first token is the bracket; one for the end comes in its place.
-            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-            tokens = chain.from_iterable([*ids[1:], self.end_token] for ids in encoded)
-            pieces.append(np.fromiter(tokens, np.int32))
+            written = [[*ids[self._before :], self.end_token] for ids in encoded]
+            lengths.append(np.fromiter(map(len, written), np.int64, len(written)))
+            pieces.append(np.fromiter(chain.from_iterable(written), np.int32))
         return np.concatenate(pieces), np.cumsum(np.concatenate(lengths), dtype=np.int64)
 
+    def generated_names(self, tokens: Sequence[int]) -> list[tuple[int, ...]]:
+        """Token sequences of the names that were generated, the end token included.
+
+        tokens: what was generated, the end token included. Each name is written as the tokenizer
+        would write it, whichever way the model took.
+        """
+        text = self.tokenizer.decode(
+            [token for token in tokens if token != self.end_token],
+            clean_up_tokenization_spaces=False,
+        )
+        names, offsets = self.name_sequences(part.strip() for part in text.split(NAME_JOINT))
+        bounds = offsets.tolist()
+        return [tuple(names[a:b].tolist()) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+    def _behind(self, name: str) -> str:
+        return self.prompt.before_name + self.prompt.name_text(name)
+
     def _check(self, name: str) -> None:
-        alone = self._encode(f"}} {name}", special=False)
-        prompt = self._encode(_PROBE, special=False)
-        together = self._encode(f"{_PROBE} {name}", special=False)
-        if together != prompt + alone[1:]:
+        if not self.prompt.before_name:
+            return
+        alone = self._encode(self._behind(name), special=False)
+        prompt = self._encode(self._probe, special=False)
+        together = self._encode(self._probe + self.prompt.name_text(name), special=False)
+        if together != prompt + alone[self._before :]:
             raise ModelError(
-                "The tokenizer merges the bracket that ends a prompt with what follows. Add '[', "
-                "']', '{' and '}' to it as special tokens, as LongBEL checkpoints do."
+                f"The tokenizer merges '{self.prompt.before_name.strip()}', which ends a prompt, "
+                "with what follows. Add '[', ']', '{' and '}' to it as special tokens, as LongBEL "
+                "checkpoints do, or choose another prompt."
             )
 
     def _encode(self, text: str, *, special: bool) -> list[int]:

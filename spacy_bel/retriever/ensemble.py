@@ -14,6 +14,7 @@ import srsly
 
 from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, SettingsError
 from spacy_bel.expansion import Query
+from spacy_bel.fusion import RANK_CONSTANT
 from spacy_bel.kb.atomic import new_directory
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import fold
@@ -171,7 +172,7 @@ class EnsembleRetriever(Retriever):
     fusion: FusionName = "rrf"
     weights: Mapping[str, float] | None = None
     rank_weights: Mapping[str, float] | None = None
-    rank_constant: int = 60
+    rank_constant: int = RANK_CONSTANT
     frequency_weight: float = 0.0
     depth: int | None = None
 

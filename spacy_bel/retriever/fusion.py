@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from spacy_bel.errors import SettingsError
+from spacy_bel.fusion import RANK_CONSTANT, reciprocal_rank
 from spacy_bel.retriever.index import DECIMALS, Hit
 
 FusionName = Literal["rrf", "max", "weighted"]
@@ -43,8 +44,7 @@ class Fusion:
         member that is in neither counts nothing; without both all scores count the same.
     frequency_weight: of how often training documents mention the concept, beside those; only where
         training mentions were added to the knowledge base.
-    rank_constant: a concept of rank r, from 1, has the reciprocal rank
-        (rank_constant + 1) / (rank_constant + r), so 1 at the top.
+    rank_constant: of `reciprocal_rank`, which is 1 at the top.
 
     A concept that a member did not find has from it the reciprocal rank 0, and as score the lowest
     that it found, or 0 if it found all it could, which are fewer than it was asked for.
@@ -58,7 +58,7 @@ class Fusion:
     fusion: FusionName = "rrf"
     weights: Mapping[str, float] | None = None
     rank_weights: Mapping[str, float] | None = None
-    rank_constant: int = 60
+    rank_constant: int = RANK_CONSTANT
     frequency_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ class Fusion:
                 for code in fused:
                     fused[code] += lowest
             for rank, (code, _, score) in enumerate(hits, 1):
-                reciprocal = (self.rank_constant + 1) / (self.rank_constant + rank)
+                reciprocal = reciprocal_rank(rank, self.rank_constant)
                 fused[code] += weight * score - lowest + rank_weight * reciprocal
         return fused
 
@@ -136,7 +136,7 @@ def fit_weights(
     *,
     depth: int,
     k: int = 25,
-    rank_constant: int = 60,
+    rank_constant: int = RANK_CONSTANT,
     ranks: bool = False,
     frequency: Frequency | None = None,
 ) -> Weights:
@@ -244,6 +244,6 @@ def _features(
         features[:, column] = lowest_score(hits, depth)
         for rank, (code, _, score) in enumerate(hits, 1):
             features[place[code], column] = score
-            reciprocal = (rank_constant + 1) / (rank_constant + rank)
+            reciprocal = reciprocal_rank(rank, rank_constant)
             features[place[code], column + len(found)] = reciprocal
     return features

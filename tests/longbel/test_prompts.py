@@ -131,5 +131,10 @@ def test_unknown_prompt_names_the_others():
         "hybrid_medium",
         "hybrid_long",
         "long",
+        "incremental",
         "mention",
+        "genre",
+        "syncabel_en",
+        "syncabel_fr",
+        "syncabel_es",
     }

@@ -47,14 +47,16 @@ class LanguageModel(Protocol):
 
     tokenizer: Hugging Face tokenizer. max_length: positions the model can read.
     bidirectional_prompt: prompt tokens also read what follows them, so that a changed prompt must
-    be read again from its beginning, and at once. directory: where the model was read from, if it
-    was.
+    be read again from its beginning, and at once. counted_prompt_tokens: how many of the tokens
+    that `decoder_prompt` answers with count in the length of names. directory: where the model was
+    read from, if it was.
     """
 
     tokenizer: Any
     max_length: int
     vocab_size: int
     bidirectional_prompt: bool
+    counted_prompt_tokens: int
     directory: Any
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers.cache_utils import Cache
 
 from ...errors import ModelError
 from ...kb.token_trie import IntArray
+from ..checkpoint import plain_config, released_prompt
 from .base import Segment
 from .padded import read_padded
 from .ragged import RaggedAttention, RaggedCache
@@ -42,13 +44,22 @@ class CausalLanguageModel:
     """A Hugging Face causal language model that reads through a `StaticCache`.
 
     model: the transformers model, in evaluation mode. tokenizer: its tokenizer. directory: where
-    both were read from; None for models made in memory.
+    both were read from; None for models made in memory. prompt: name of the prompt that it was
+    trained on, None if that is not known.
     """
 
     bidirectional_prompt = False
+    counted_prompt_tokens = 0
 
-    def __init__(self, model: Any, tokenizer: Any, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        directory: Path | None = None,
+        prompt: str | None = None,
+    ) -> None:
         self.model = model.eval()
+        self.prompt = prompt
         self.tokenizer = tokenizer
         self.directory = directory
         self.device: torch.device = model.device
@@ -84,16 +95,33 @@ class CausalLanguageModel:
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         kind: Any = dtype or ("float32" if target.type == "cpu" else "auto")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
-                path, trust_remote_code=False, use_safetensors=True, torch_dtype=kind
+            config = plain_config(directory) if local else None
+            options = {} if config is None else {"config": config}
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **options)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                path,
+                trust_remote_code=False,
+                use_safetensors=True,
+                torch_dtype=kind,
+                output_loading_info=True,
+                **options,
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
                 f"Cannot read a causal language model from '{path}': {error} Give a directory with "
                 "config.json, safetensors weights and tokenizer files, or a hub id."
             ) from error
-        return cls(model.to(target), tokenizer, directory if local else None)
+        if missing := sorted(loading["missing_keys"]):
+            raise ModelError(
+                f"The weights in '{path}' lack {len(missing)} of what the model needs, such as "
+                f"'{missing[0]}'. Copy the model again; its safetensors files are not whole, or of "
+                "another kind of model."
+            )
+        prompt = None
+        if local:
+            with suppress(ModelError):  # raised where no prompt is chosen
+                prompt = released_prompt(directory)
+        return cls(model.to(target), tokenizer, directory if local else None, prompt)
 
     def save(self, path: str | Path) -> None:
         """Write weights (safetensors) and tokenizer to a directory."""

@@ -204,6 +204,8 @@ class CopyNetwork(nn.Module):
 class CopyLanguageModel:
     """A copy network with its tokenizer, as the constrained decoder calls it."""
 
+    counted_prompt_tokens = 0
+
     def __init__(
         self,
         network: CopyNetwork,

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from transformers import AutoConfig
+
+from ... import hub
 from ...default import default_model_directory
 from ...errors import ModelError
 from .base import LanguageModel
@@ -17,6 +22,10 @@ ModelReference = str | Path | LanguageModel | Callable[[], LanguageModel] | None
 #: What a model directory may hold that is worth copying: weights, configuration, tokenizer. Pickled
 #: files are neither opened nor passed on.
 _SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".md"}
+
+
+#: Types whose configurations do not always say that they are encoder-decoders.
+_ENCODER_DECODERS = {"bart", "mbart", "t5", "mt5", "encoder-decoder"}
 
 
 def resolve_model(
@@ -31,9 +40,15 @@ def resolve_model(
         reference = default_model_directory()
     if isinstance(reference, (str, Path)):
         from .copy_lm import ARCHITECTURE, CopyLanguageModel
+        from .encoder_decoder import EncoderDecoderLanguageModel
 
-        if _architecture(Path(reference)) == ARCHITECTURE:
+        config = _config(reference)
+        if config.get("architecture") == ARCHITECTURE:
             return CopyLanguageModel.from_directory(reference, device=device or "cpu")
+        if config.get("is_encoder_decoder", config.get("model_type") in _ENCODER_DECODERS):
+            return EncoderDecoderLanguageModel.from_pretrained(
+                reference, device=device, dtype=dtype
+            )
         return CausalLanguageModel.from_pretrained(reference, device=device, dtype=dtype)
     if callable(reference) and not hasattr(reference, "forward"):
         return reference()
@@ -54,13 +69,25 @@ def copy_model(model: LanguageModel, target: Path) -> None:
             shutil.copyfile(file, target / file.name)
 
 
-def _architecture(directory: Path) -> str | None:
+def _config(reference: str | Path) -> dict[str, Any]:
+    """The configuration of a directory or hub model; empty if there is none that can be had."""
+    directory = Path(reference)
+    if not directory.is_dir():
+        # Whoever reads the model next says what is wrong with it.
+        if directory.is_absolute() or str(reference).startswith((".", "~")):
+            return {}
+        with suppress(OSError, ValueError):
+            cached = hub.cached_directory(str(reference))
+            if cached is None:
+                config = AutoConfig.from_pretrained(reference, trust_remote_code=False)
+                return dict(config.to_dict())
+            directory = cached
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
-        return None
+        return {}
     except ValueError as error:
         raise ModelError(
             f"'{directory / 'config.json'}' is not valid JSON ({error}). Copy the model again."
         ) from error
-    return config.get("architecture") if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else {}

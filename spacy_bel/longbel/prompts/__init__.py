@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from .base import Prompt
+from .genre import GENRE
 from .hybrid import HYBRID_LONG, HYBRID_MEDIUM, HYBRID_SHORT, SHORT
+from .incremental import INCREMENTAL
 from .long import LONG
 from .mention import MENTION
+from .syncabel import SYNCABEL_EN, SYNCABEL_ES, SYNCABEL_FR
 
 PROMPTS: dict[str, Prompt] = {
     prompt.name: prompt
-    for prompt in (SHORT, HYBRID_SHORT, HYBRID_MEDIUM, HYBRID_LONG, LONG, MENTION)
+    for prompt in (
+        SHORT,
+        HYBRID_SHORT,
+        HYBRID_MEDIUM,
+        HYBRID_LONG,
+        LONG,
+        INCREMENTAL,
+        MENTION,
+        GENRE,
+        SYNCABEL_EN,
+        SYNCABEL_FR,
+        SYNCABEL_ES,
+    )
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..document import Document, MemoryEntry, Mention
+from .text import normalise
 
 
 class Prompt(Protocol):
@@ -13,7 +14,9 @@ class Prompt(Protocol):
 
     name: as given in configurations. uses_memory: earlier links of the document are part of the
     text. end_token: attribute of the tokenizer that names the token after a name
-    ("eos_token_id", or "sep_token_id" for one running stream).
+    ("eos_token_id", or "sep_token_id" for one running stream). before_name: what every prompt ends
+    with and names are tokenized behind; "" if names are texts of their own. max_tokens: longest
+    prompt that models were trained with, None for what they can read.
     """
 
     @property
@@ -25,6 +28,12 @@ class Prompt(Protocol):
     @property
     def end_token(self) -> str: ...  # noqa: D102
 
+    @property
+    def before_name(self) -> str: ...  # noqa: D102
+
+    @property
+    def max_tokens(self) -> int | None: ...  # noqa: D102
+
     def window(self, document: Document, mention: Mention) -> tuple[int, int] | None:
         """Characters of the document that the context shows; None for all of it."""
         ...
@@ -34,5 +43,20 @@ class Prompt(Protocol):
         ...
 
     def assemble(self, context: str, memory: Sequence[MemoryEntry], mention: Mention) -> str:
-        """The whole prompt, which ends where the name is to begin, after ``}``."""
+        """The whole prompt, which ends where the name is to begin, with `before_name`."""
         ...
+
+    def name_text(self, name: str) -> str:
+        """A name as it is generated behind the prompt."""
+        ...
+
+
+class BehindBracket:
+    """Names of prompts that end with ``[mention]{group}``."""
+
+    before_name = "}"
+    max_tokens = None
+
+    def name_text(self, name: str) -> str:
+        """A name as it is generated: behind a space."""
+        return f" {normalise(name)}"

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..document import Document, MemoryEntry, Mention
+from .base import BehindBracket
 from .text import bracketed, memory_line, mention_tag, passages_around
 
 
 @dataclass(frozen=True)
-class HybridPrompt:
+class HybridPrompt(BehindBracket):
     """Context, earlier links if asked for, and the mention, under headings.
 
     whole_document: show all passages rather than the mention's sentence.

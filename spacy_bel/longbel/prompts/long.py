@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..document import Document, MemoryEntry, Mention
+from .base import BehindBracket
 from .text import bracketed, memory_line, mention_tag
 
 SEPARATOR = "<SEP>"
 
 
 @dataclass(frozen=True)
-class LongPrompt:
+class LongPrompt(BehindBracket):
     """Every mention of the document in brackets, then the links so far in one stream."""
 
     name: str = "long"

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..document import Document, MemoryEntry, Mention
+from .base import BehindBracket
 from .text import mention_tag
 
 
 @dataclass(frozen=True)
-class MentionPrompt:
+class MentionPrompt(BehindBracket):
     """No context and no memory: the last section of `short` by itself."""
 
     name: str = "mention"

@@ -1,0 +1,36 @@
+"""Names that a tokenizer cannot write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from .prompts.text import normalise
+from .tokenization import PromptTokenizer
+
+_BATCH = 10_000
+
+
+class AlteredName(NamedTuple):
+    """A name, and what a model that generates its tokens would have written."""
+
+    name: str
+    written: str
+
+
+def altered_names(names: Iterable[str], tokenizer: PromptTokenizer) -> Iterator[AlteredName]:
+    """Names whose tokens read otherwise than the name, for want of characters in the vocabulary.
+
+    They can be generated all the same, but several of them may look alike to the model, and memory
+    shows the model what it would not write.
+    """
+    iterator = iter(names)
+    while batch := list(islice(iterator, _BATCH)):
+        tokens, offsets = tokenizer.name_sequences(batch)
+        # The last token of each ends the name.
+        pieces = [tokens[s : e - 1].tolist() for s, e in zip(offsets, offsets[1:], strict=False)]
+        written = tokenizer.tokenizer.batch_decode(pieces, clean_up_tokenization_spaces=False)
+        for name, text in zip(batch, written, strict=True):
+            if text.strip() != normalise(name).strip():
+                yield AlteredName(name, text.strip())
