@@ -95,11 +95,16 @@ def link_documents(
     num_beams: int = 5,
     batch_size: int = 8,
     length_penalty: float = 1.0,
+    max_mentions: int | None = None,
 ) -> list[list[list[tuple[str, float]]]]:
-    """Names for every mention; each step takes the next mention of each open document."""
+    """Names for every mention; each step takes the next mention of each open document.
+
+    max_mentions: of each document only so many, its first ones.
+    """
+    counts = [len(document.mentions[:max_mentions]) for document in documents]
     results: list[list[list[tuple[str, float]]]] = [[] for _ in documents]
     memories: list[list[MemoryEntry]] = [[] for _ in documents]
-    waiting = [i for i, document in enumerate(documents) if document.mentions]
+    waiting = [i for i, count in enumerate(counts) if count]
     active: list[int] = []
     while waiting or active:
         while waiting and len(active) < batch_size:
@@ -122,7 +127,7 @@ def link_documents(
             names = [(tokenizer.decode(list(ids)).strip(), score) for ids, score in answer]
             results[i].append(names)
             memories[i].append(MemoryEntry(mention.text, mention.group, names[0][0]))
-        active = [i for i in active if len(results[i]) < len(documents[i].mentions)]
+        active = [i for i in active if len(results[i]) < counts[i]]
     return results
 
 

@@ -39,7 +39,7 @@ def import_longbel(
     spans_key: Annotated[
         str | None, typer.Option(help="Link a span group, for nested mentions; else entities.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Documents in flight.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Documents in flight.")] = 16,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the directory.")] = False,
 ) -> None:
     """Assemble a spaCy pipeline from a released LongBEL or SynCABEL checkpoint.

@@ -63,10 +63,10 @@ class BestFirstSearch:
     these. end_token: token that ends a name. num_names: how many names are wanted; of equal scores
     the shorter name comes first, then the one whose tokens have the lower ids. length_penalty:
     exponent of the length, the end token included, by which log-probabilities are divided.
-    num_proven: how many of the names have to be the best of all, and in that order; the others are
-    the best that came up on the way. None for all. width: prefixes that are read in one forward
-    pass once the dive is over. max_reads: tokens that may be read behind the prompt; after so many
-    the search ends with what it has found.
+    offset: added to lengths. num_proven: how many of the names have to be the best of all, and in
+    that order; the others are the best that came up on the way. None for all. width: prefixes that
+    are read in one forward pass once the dive is over. max_reads: tokens that may be read behind
+    the prompt; after so many the search ends with what it has found.
 
     finished: best first. complete: whether what had to be proven is. One name is proven soon if the
     model is sure of it; for each further one everything must be read that might still beat it. With
@@ -82,6 +82,7 @@ class BestFirstSearch:
         num_names: int,
         length_penalty: float = 1.0,
         *,
+        offset: int = 0,
         num_proven: int | None = None,
         width: int = 16,
         max_reads: int = 2048,
@@ -96,7 +97,9 @@ class BestFirstSearch:
         self.max_reads = max_reads
         self.finished: list[Hypothesis] = []
         # One table for names and bounds, so that no rounding puts a bound below its names.
-        self._scales = np.array([max(n, 1) ** length_penalty for n in range(trie.depth + 1)])
+        self._scales = np.array(
+            [max(n + offset, 1) ** length_penalty for n in range(trie.depth + 1)]
+        )
         self._longer_is_better = length_penalty >= 0
         self._tree = TokenTree()
         self._tokens: list[int] = []

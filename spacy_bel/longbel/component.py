@@ -164,7 +164,7 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
     def set_prompt(self, prompt: str | Prompt) -> None:
         """Put mentions before the model in another format from now on."""
         self._prompt = get_prompt(prompt)
-        self._engine = None
+        self._trie_directory = self._engine = None
 
     @property
     def language_model(self) -> LanguageModel:
@@ -369,9 +369,10 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
 
     def _trie_of(self, tokenizer: PromptTokenizer) -> NameTrie:
         """The names as a tokenizer writes them behind a prompt; shared by all that agree on it."""
-        key = tokenizer_fingerprint(tokenizer.tokenizer), tokenizer.name_format
+        key = _trie_key(tokenizer)
         if key not in self._tries:
-            if self._trie_directory is not None and not self._tries:
+            own = PromptTokenizer(self.language_model.tokenizer, self.prompt)
+            if self._trie_directory is not None and key == _trie_key(own):
                 self._tries[key] = NameTrie.from_disk(self._trie_directory, self.kb, tokenizer)
             else:
                 self._tries[key] = open_name_trie(self.kb, tokenizer)
@@ -439,6 +440,10 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
 
 def _key(span: Span) -> tuple[int, int, str]:
     return span.start_char, span.end_char, span.label_
+
+
+def _trie_key(tokenizer: PromptTokenizer) -> tuple[str, str]:
+    return tokenizer_fingerprint(tokenizer.tokenizer), tokenizer.name_format
 
 
 def _left_out(report: Report) -> tuple[int, int, int]:

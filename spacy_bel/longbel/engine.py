@@ -120,9 +120,10 @@ class Engine:
                 f"The tokenizer has no '{NAME_JOINT}', which joins the names of several concepts. "
                 "Set composites=False, or take a model that was trained with it."
             )
-        limits = (max_length, prompt.max_tokens, model.max_length)
-        window = min(limit for limit in limits if limit)
+        window = min(max_length or model.max_length, model.max_length)
         self.budget = window - self.search.longest(trie)
+        if prompt.max_tokens is not None:
+            self.budget = min(self.budget, prompt.max_tokens)
         if self.budget <= 0:
             raise ModelError(
                 f"The longest name has {trie.trie.depth} tokens and the model reads only {window}. "

@@ -15,8 +15,8 @@ class ForcedScoring:
 
     sequences: tokens of each, the end token included. nodes: trie nodes where the names of each
     end; none if left out. length_penalty: exponent of the length by which log-probabilities are
-    divided. Everything is read at once, beginnings that sequences share once. Raises ValueError if
-    a sequence is empty.
+    divided. offset: added to lengths. Everything is read at once, beginnings that sequences share
+    once. Raises ValueError if a sequence is empty.
 
     finished: best first, every sequence once.
     """
@@ -26,6 +26,8 @@ class ForcedScoring:
         sequences: Sequence[Sequence[int]],
         nodes: Sequence[tuple[int, ...]] | None = None,
         length_penalty: float = 1.0,
+        *,
+        offset: int = 0,
     ) -> None:
         if not all(len(sequence) for sequence in sequences):
             raise ValueError("There is no score for a sequence of no tokens. Leave it out.")
@@ -34,6 +36,7 @@ class ForcedScoring:
         for text, ends in zip(texts, nodes or [()] * len(texts), strict=True):
             self._nodes.setdefault(text, ends)
         self.length_penalty = length_penalty
+        self.offset = offset
         self.finished: list[Hypothesis] = []
         self.done = not texts
         self._scores: dict[tuple[int, ...], float] = {(): 0.0}
@@ -70,7 +73,7 @@ class ForcedScoring:
 
     def _hypothesis(self, text: tuple[int, ...]) -> Hypothesis:
         total = self._scores[text]
-        score = float(total / len(text) ** self.length_penalty)
+        score = float(total / (len(text) + self.offset) ** self.length_penalty)
         return Hypothesis(self._nodes[text], text, total, score)
 
 

@@ -16,8 +16,9 @@ class FreeBeamSearch:
     """A `Search` for the likeliest texts, in a terminology or not.
 
     end_token: token that ends a name. num_beams: beams kept. length_penalty: exponent of the
-    length, the end token included, by which log-probabilities are divided. max_new_tokens: longest
-    text; beams that reach it without an end token are finished as they stand.
+    length, the end token included, by which log-probabilities are divided. offset: added to
+    lengths. max_new_tokens: longest text; beams that reach it without an end token are finished as
+    they stand.
 
     finished: best first, without trie nodes.
     """
@@ -28,11 +29,13 @@ class FreeBeamSearch:
         num_beams: int,
         length_penalty: float = 1.0,
         *,
+        offset: int = 0,
         max_new_tokens: int = 64,
     ) -> None:
         self.end_token = end_token
         self.num_beams = num_beams
         self.length_penalty = length_penalty
+        self.offset = offset
         self.max_new_tokens = max_new_tokens
         self.finished: list[Hypothesis] = []
         self.done = False
@@ -88,4 +91,4 @@ class FreeBeamSearch:
         return self._normalised(float(self._totals[0])) > self.finished[-1].log_score
 
     def _normalised(self, log_probability: float) -> float:
-        return float(log_probability / self._depth**self.length_penalty)
+        return float(log_probability / (self._depth + self.offset) ** self.length_penalty)

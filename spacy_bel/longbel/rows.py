@@ -147,6 +147,10 @@ class Row:
             keep=len(new),
         )
 
+    def forget(self) -> None:
+        """Hold nothing of what was read."""
+        self.prompt, self.tree, self.tokens = [], TokenTree(), []
+
     def generated(self, tokens: Sequence[int]) -> list[int]:
         """Places of the tree that hold these tokens behind the prompt, as far as they were read."""
         following = {

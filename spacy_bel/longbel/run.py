@@ -337,7 +337,7 @@ class Run:
                 self._finish(row)
         for index in sorted(failed, reverse=True):
             self.cache.clear(index)
-            self.rows[index].prompt, self.rows[index].tree = [], TokenTree()
+            self.rows[index].forget()
             self._fail(index, ModelError(_NAN))
 
     def _finish(self, row: Row) -> None:
@@ -391,7 +391,7 @@ class Run:
         self.cache = engine.model.new_cache(1, 0)
         free_memory()
         if len(self.rows) == 1:
-            self.rows[0].prompt, self.rows[0].tree = [], TokenTree()
+            self.rows[0].forget()
             self._fail(0, ModelError(_NO_MEMORY))
             return
         self.max_rows = max(1, len(self.rows) // 2)

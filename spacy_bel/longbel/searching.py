@@ -89,6 +89,7 @@ class SearchSettings:
                 trie.end_token,
                 self.num_beams,
                 self.length_penalty,
+                offset=counted,
                 num_proven=1,
                 max_reads=self.max_reads,
             )
@@ -97,6 +98,7 @@ class SearchSettings:
                 trie.end_token,
                 self.num_beams,
                 self.length_penalty,
+                offset=counted,
                 max_new_tokens=trie.trie.depth,
             )
         else:
@@ -114,10 +116,14 @@ class SearchSettings:
         chosen = mention.retrieved[: self.candidates]
         if not chosen:
             return search
-        return Together([search, self._scoring(trie, tokenizer, chosen)])
+        return Together([search, self._scoring(trie, tokenizer, chosen, counted)])
 
     def _scoring(
-        self, trie: NameTrie, tokenizer: PromptTokenizer, candidates: Sequence[Candidate]
+        self,
+        trie: NameTrie,
+        tokenizer: PromptTokenizer,
+        candidates: Sequence[Candidate],
+        counted: int,
     ) -> ForcedScoring:
         """Scores the names of candidates that the terminology knows."""
         kb = trie.kb
@@ -134,5 +140,8 @@ class SearchSettings:
         nodes = [trie.trie.find(sequence) for sequence in sequences]
         known = [i for i, node in enumerate(nodes) if node >= 0]
         return ForcedScoring(
-            [sequences[i] for i in known], [(nodes[i],) for i in known], self.length_penalty
+            [sequences[i] for i in known],
+            [(nodes[i],) for i in known],
+            self.length_penalty,
+            offset=counted,
         )

@@ -1,8 +1,9 @@
 """A format in which what was read never changes, so that a mention costs only what is new.
 
-The document stands unmarked at the head, the links so far follow, one line each, and at the end
-comes the mention in its sentence. From one mention to the next a line is added where the sentence
-stood; everything before it stays in the model's cache, however long the document is.
+The document stands unmarked at the head, the links so far follow, one line each, and the last line
+is the mention's sentence, up to the mention. From one mention to the next a link takes the place of
+that line; everything before it stays in the model's cache, however long the document is. What
+follows the mention is not repeated: it is in the document, where the words before it stand, too.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from ..document import Document, MemoryEntry, Mention
 from .base import BehindBracket
 from .text import bracketed, memory_line, mention_tag
 
-#: Characters of the sentence that are shown on either side of the mention.
-_REACH = 200
+#: Characters of the sentence that are shown before the mention at most.
+_REACH = 120
 
 
 class _Context(str):
-    """The document, and the mention's sentence, which stands behind memory."""
+    """The document, and what stands in the sentence before the mention."""
 
-    sentence: str
+    lead: str
 
-    def __new__(cls, text: str, sentence: str) -> _Context:
+    def __new__(cls, text: str, lead: str) -> _Context:
         context = super().__new__(cls, text)
-        context.sentence = sentence
+        context.lead = lead
         return context
 
 
 @dataclass(frozen=True)
 class IncrementalPrompt(BehindBracket):
-    """The whole document, the links so far, then the mention in its sentence, and the mention."""
+    """The whole document, the links so far, then the mention at the end of what leads to it."""
 
     name: str = "incremental"
     uses_memory: bool = True
@@ -45,32 +46,24 @@ class IncrementalPrompt(BehindBracket):
         """The document without brackets, passage by passage."""
         texts = (bracketed(passage, [], window) for passage in document.passages)
         text = "\n".join(texts if window is None else filter(None, texts))
-        return _Context(text, _sentence(document, mention))
+        return _Context(text, _lead(document, mention))
 
     def assemble(self, context: str, memory: Sequence[MemoryEntry], mention: Mention) -> str:
         """The whole prompt."""
-        head = "".join(
-            [
-                f"### Context\n{context.rstrip()}\n\n### Previous Normalizations\n",
-                *(f"{memory_line(entry)}\n" for entry in memory),
-            ]
-        )
-        sentence = f"\n{context.sentence}\n" if isinstance(context, _Context) else "\n"
-        return f"{head}{sentence}\n### Prediction\n{mention_tag(mention.text, mention.group)}"
+        head = f"### Context\n{context.rstrip()}\n\n### Previous Normalizations\n"
+        lines = [f"{memory_line(entry)}\n" for entry in memory]
+        lead = context.lead if isinstance(context, _Context) else ""
+        return f"{head}{''.join(lines)}> {lead}{mention_tag(mention.text, mention.group)}"
 
 
-def _sentence(document: Document, mention: Mention) -> str:
-    """The mention's sentence, or whole words of it around the mention, which alone is marked."""
+def _lead(document: Document, mention: Mention) -> str:
+    """The mention's sentence up to the mention, or the last whole words of that."""
     passage = document.passages[document.passage_of(mention)]
-    start, end = document.sentence_of(mention)
-    text, shift = passage.text, passage.start
-    if start < mention.start - _REACH:
-        space = text.find(" ", mention.start - _REACH - shift, mention.start - shift)
-        start = shift + space if space >= 0 else mention.start
-    if end > mention.end + _REACH:
-        space = text.rfind(" ", mention.end - shift, mention.end + _REACH - shift)
-        end = shift + space if space >= 0 else mention.end
-    return bracketed(passage, [mention], (start, end)).strip()
+    start, end = document.sentence_of(mention)[0], mention.start
+    if start < end - _REACH:
+        space = passage.text.find(" ", end - _REACH - passage.start, end - passage.start)
+        start = passage.start + space if space >= 0 else end
+    return bracketed(passage, [], (start, end)).lstrip()
 
 
 INCREMENTAL = IncrementalPrompt()

@@ -91,13 +91,12 @@ def _traced(
     for span, mention, trace in zip(spans, document.mentions, traces, strict=True):
         if not trace.hypotheses:
             continue
-        best = trace.hypotheses[0]
-        ranked = engine.candidates(mention, [best], linked)
-        candidate = ranked[0] if ranked else None
+        ranked = engine.candidates(mention, trace.hypotheses, linked)
+        named = engine.candidates(mention, trace.hypotheses[:1], linked)
         # Links of the document tell concepts of one name apart, as they did while linking.
-        if candidate and engine.prompt.uses_memory and engine.accept(candidate):
-            linked.add(candidate.code)
-        yield span, trace, candidate
+        if ranked and engine.prompt.uses_memory and engine.accept(ranked[0]):
+            linked.add(ranked[0].code)
+        yield span, trace, named[0] if named else None
 
 
 def _without_end(tokens: Sequence[int], end_token: int) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from .result import IntArray, Saliency
 
 CONTEXT, MEMORY, PREDICTION = "Context", "Previous Normalizations", "Prediction"
-_STREAM, _SEPARATOR = "Predictions", "<SEP>"
+_STREAM, _SEPARATOR, _CUE = "Predictions", "<SEP>", "\n> "
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 Span = tuple[int, int]
@@ -50,8 +50,9 @@ def sections(saliency: Saliency) -> list[Part]:
     """Context, Previous Normalizations and Prediction, as far as the prompt has them.
 
     Headings are in none of them. A running stream of links is Previous Normalizations but for its
-    last tag; a prompt without headings is one section, Prediction. Compare a section's share with
-    its share of the tokens: long sections have more to share.
+    last tag, links that only grow in number but for the last line; a prompt without headings is one
+    section, Prediction. Compare a section's share with its share of the tokens: long sections have
+    more to share.
     """
     return _parts(saliency, _section_spans(saliency.text))
 
@@ -76,6 +77,11 @@ def _section_spans(text: str) -> list[tuple[str, Span]]:
                 start = split
             title = PREDICTION
         found.append((title, (start, end)))
+    # A prompt that only grows has no heading for its last line.
+    title, (start, end) = found[-1]
+    split = text.rfind(_CUE, start, end)
+    if title == MEMORY and split >= 0:
+        found[-1:] = [(MEMORY, (start, split + 1)), (PREDICTION, (split + 1, end))]
     return found
 
 
