@@ -137,10 +137,10 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
             "max_length": max_length,
         }
         self._members = [] if ensemble is None else MemberSettings.from_config(ensemble)
-        self._member_models = {
+        self._member_models: dict[str | None, MemberModel] = {
             member.model: MemberModel(member.model, device, dtype)
             for member in self._members
-            if member.model is not None
+            if member.model not in (None, model)
         }
         self.cfg.update(overwrite=overwrite, temperature=1.0, retriever_weight=0.0)
         self._model_reference = model
@@ -195,15 +195,14 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
         if self._engine is None:
             if self._members:
                 members = [self._member_engine(member) for member in self._members]
-                self._engine = EnsembleEngine(members, k=self.search.num_beams)
+                self._engine = EnsembleEngine(members)
             else:
                 self._engine = self._make_engine(self.language_model, self.prompt)
         return self._engine
 
     def _member_engine(self, member: MemberSettings) -> Engine:
-        model = self.language_model
-        if member.model is not None:
-            model = self._member_models[member.model].language_model
+        own = self._member_models.get(member.model)
+        model = self.language_model if own is None else own.language_model
         prompt = self.prompt if member.prompt is None else get_prompt(member.prompt)
         # The threshold is one on the ensemble's scores.
         return self._make_engine(model, prompt, accept=lambda candidate: True)
@@ -291,7 +290,10 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
 
     def read_mentions(self, marked: MarkedDoc) -> list[MentionSpan]:
         """The mentions that are linked, in the order in which they are."""
-        mentions = marked.mentions
+        # A code that the knowledge base does not know is kept, but says nothing to other mentions.
+        mentions = [
+            m for m in marked.mentions if not self._is_pinned(m.span) or self._pinned(m.span)
+        ]
         if self.compat == "longbel":
             spans = [(m.span.start, m.span.end) for m in mentions]
             return reading_order(last_of_each_span(mentions, spans))

@@ -10,7 +10,6 @@ forward pass, and a row whose document is done takes up the next at once.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from ..candidates import Candidate
 from ..errors import ModelError
 from ..memory import free_memory, is_out_of_memory
 from .document import Document
+from .intake import Intake
 from .models.base import Segment
 from .rows import Pending, Row, Thread, Trace
 from .search import PROMPT, Hypothesis, Question, TokenTree
@@ -32,15 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Mentions that one row links in order when a prompt has no memory, so that the rest of the
-#: document can be linked beside them.
-_MENTIONS_PER_THREAD = 4
 #: Prompt tokens that are read in one forward pass; more would only cost memory.
 _PROMPT_TOKENS = 2048
 _ANSWERS_KEPT = 4096
-#: Characters per token and tokens per mention by which a prompt's length is estimated.
-_CHARACTERS_PER_TOKEN = 3
-_TOKENS_PER_MENTION = 24
 
 _NAN = "The model returned NaN. Check its weights, or load it with dtype='float32'."
 _NO_MEMORY = (
@@ -63,10 +57,7 @@ class Run:
         keep_traces: bool = False,
     ) -> None:
         self.engine = engine
-        self.documents = documents
-        self.exhausted = False
-        self.queue: deque[Thread] = deque()
-        self.pending: deque[Pending] = deque()
+        self.intake = Intake(engine, documents)
         self.rows: list[Row] = []
         self.max_rows = engine.batch_size
         self.max_slots = engine.batch_tokens
@@ -84,10 +75,11 @@ class Run:
     def _results(self) -> Iterator[Pending]:
         while True:
             self._fill_rows()
-            while self.pending and not self.pending[0].open_threads:
-                yield self.pending.popleft()
+            pending = self.intake.pending
+            while pending and not pending[0].open_threads:
+                yield pending.popleft()
             if not self.rows:
-                if self.exhausted and not self.pending:
+                if self.intake.exhausted and not pending:
                     return
                 continue
             self._step()
@@ -102,55 +94,12 @@ class Run:
         """The next thread, if there is one and room for it beside `others` rows."""
         if others >= self.max_rows:
             return None
-        self._read_on()
-        if not self.queue:
-            return None
-        # The longest first, so that no long document is left to run alone at the end.
-        thread = max(self.queue, key=lambda thread: len(thread.mentions))
-        slots = max([thread.slots, *(self._slots(row) for row in self.rows)])
-        if others and (others + 1) * slots > self.max_slots:
-            return None
-        self.queue.remove(thread)
-        return thread
-
-    def _read_on(self) -> None:
-        # Reading on stops while finished documents wait for one ahead of them.
-        while not self.exhausted and len(self.pending) < self._read_ahead:
-            document = next(self.documents, None)
-            if document is None:
-                self.exhausted = True
-            else:
-                self._admit(document)
-
-    @property
-    def _read_ahead(self) -> int:
-        return 4 * self.engine.batch_size
-
-    def _admit(self, document: Document) -> None:
-        indices = range(len(document.mentions))
-        size = len(indices) if self.engine.prompt.uses_memory else _MENTIONS_PER_THREAD
-        parts = [indices[i : i + size] for i in range(0, len(indices), max(size, 1))]
-        pending = Pending([[] for _ in indices], [Trace([], []) for _ in indices], len(parts))
-        self.pending.append(pending)
-        slots = self._estimate(document)
-        for part in parts:
-            passes = self.engine.passes if self.engine.prompt.uses_memory else 1
-            self.queue.append(Thread(document, pending, deque(part), slots, passes=passes))
-
-    def _estimate(self, document: Document) -> int:
-        """Slots that the prompts of a document take, roughly."""
-        window = (
-            self.engine.prompt.window(document, document.mentions[0])
-            if document.mentions
-            else (0, 0)
-        )
-        if window is None:
-            characters = sum(len(passage.text) for passage in document.passages)
-        else:
-            characters = 2 * (window[1] - window[0])
-        mentions = len(document.mentions) if self.engine.prompt.uses_memory else 1
-        tokens = characters // _CHARACTERS_PER_TOKEN + (mentions + 4) * _TOKENS_PER_MENTION
-        return min(tokens, self.engine.budget + 8 * self.engine.trie.trie.depth)
+        if not others:
+            return self.intake.take(None)
+        # All rows are as long as the longest.
+        room = self.max_slots // (others + 1)
+        longest = max(self._slots(row) for row in self.rows)
+        return self.intake.take(room) if longest <= room else None
 
     def _slots(self, row: Row) -> int:
         return max(row.thread.slots, row.slots + len(row.unread))
@@ -402,7 +351,7 @@ class Run:
             len(self.rows),
             self.max_rows,
         )
-        self.queue.extendleft(row.thread for row in reversed(self.rows))
+        self.intake.put_back(row.thread for row in self.rows)
         self.rows = []
 
 
