@@ -49,11 +49,13 @@ from spacy_bel.longbel.tokenization import PromptTokenizer
 
 #: Log-likelihoods per token that are closer than this count as a tie.
 TIE = 1e-4
-#: Where documents and names lie in the data directory, and the group that stands for all names.
+#: Where documents and names lie in the data directory, and the format of the names.
 CORPORA = {
     "ncbi": ("corpora/ncbi-disease/NCBItestset_corpus.txt", "kb/medic/*.txt.gz", "medic"),
     "craft": ("corpora/craft/UBERON/*.xml", "kb/obo/UBERON.obo.gz", "obo"),
 }
+#: An article has so many mentions at least.
+_ENOUGH = 30
 #: What is left out in turn, by the name of the lever.
 LEVERS: dict[str, dict[str, Any]] = {
     "reading forced tokens ahead": {"read_ahead": False},
@@ -109,14 +111,16 @@ def random_llama(vocabulary: int, layers: int, width: int, window: int = 4096) -
     ).eval()
 
 
-def to_document(record: CorpusDocument, group: str, mentions: int | None = None) -> Document:
+def to_document(
+    record: CorpusDocument, groups: tuple[str, ...], mentions: int | None = None
+) -> Document:
     """A corpus record as the engine reads it; sentences end at full stops.
 
-    mentions: only so many, the first ones.
+    groups: of all mentions. mentions: only so many, the first ones.
     """
     passages = tuple(Passage(start, record.text[start:end]) for start, end in record.passages)
     spans = {(a.start, a.end): record.text[a.start : a.end] for a in record.annotations}
-    found = [Mention(s, e, text, group, (group,)) for (s, e), text in sorted(spans.items())]
+    found = [Mention(s, e, text, groups[0], groups) for (s, e), text in sorted(spans.items())]
     inside = {at for mention in found for at in range(mention.start + 1, mention.end)}
     sentences = []
     for passage in passages:
@@ -130,21 +134,20 @@ def to_document(record: CorpusDocument, group: str, mentions: int | None = None)
     return Document(passages, tuple(found[:mentions]), tuple(s for s in sentences if s[0] < s[1]))
 
 
-def read_data(args: argparse.Namespace) -> tuple[KnowledgeBase, list[Document], list[str], str]:
-    """Names, documents, texts to train a tokenizer on, and the group of all names."""
+def read_data(args: argparse.Namespace) -> tuple[KnowledgeBase, list[Document], list[str]]:
+    """Names, documents, and texts to train a tokenizer on."""
     documents_path, kb_path, kb_format = CORPORA[args.corpus]
     data = Path(args.data)
     kb = read(next(data.glob(kb_path)), kb_format).build()
-    (group, *_) = kb.groups
-    paths = sorted(data.glob(documents_path), key=lambda path: (path.stat().st_size, path.name))
-    records: list[CorpusDocument] = []
-    for path in paths:
-        for record in read_documents(str(path)):
-            if len(records) < args.documents:
-                records.append(record)
-    documents = [to_document(record, group, args.mentions) for record in records]
+    paths = sorted(map(str, data.glob(documents_path)))
+    records = [record for path in paths for record in read_documents(path)]
+    if args.corpus == "craft":  # the shortest articles of those that have much to link
+        records = [record for record in records if len(record.annotations) >= _ENOUGH]
+        records.sort(key=lambda record: len(record.text))
+    records = records[: args.documents]
+    documents = [to_document(record, kb.groups, args.mentions) for record in records]
     train = read_documents(str(data / "corpora/ncbi-disease/NCBItrainset_corpus.txt"))
-    return kb, documents, [record.text for record in train], group
+    return kb, documents, [record.text for record in train]
 
 
 class Bench:
@@ -154,7 +157,7 @@ class Bench:
         self.args = args
         self.console = console
         with console.status("Reading corpus and terminology"):
-            self.kb, self.documents, texts, self.group = read_data(args)
+            self.kb, self.documents, texts = read_data(args)
             names = list(self.kb.names())
             self.tokenizer = train_tokenizer([*texts, *names], args.vocabulary)
         window = 4096 if args.corpus == "ncbi" else 65_536
@@ -207,7 +210,7 @@ class Bench:
                 self.model,
                 self.tokenizer,
                 self.documents,
-                {self.group: nested},
+                {self.kb.groups[0]: nested},
                 self.prompt,
                 self.prompt_tokenizer.end_token,
                 num_beams=self.args.beams,

@@ -44,8 +44,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     data = Path(args.data)
     kb = read(next(data.glob(kb_path)), kb_format).build()
     records = read_documents(str(data / documents_path))
-    group = kb.groups[0]
-    documents = [to_document(r, group) for r, _ in zip(records, range(args.documents))]  # noqa: B905
+    documents = [to_document(r, kb.groups) for r, _ in zip(records, range(args.documents))]  # noqa: B905
     model = resolve_model(None)
     prompt = get_prompt(getattr(model, "prompt", None) or "mention")
     trie = NameTrie.build(kb, PromptTokenizer(model.tokenizer, prompt))

@@ -41,7 +41,7 @@ from .models.base import LanguageModel, tokenizer_fingerprint
 from .models.holder import LanguageModelHolder
 from .models.loading import ModelReference, resolve_model
 from .name_trie import NameTrie
-from .prompts import Prompt, get_prompt
+from .prompts import PROMPTS, Prompt, get_prompt
 from .released_kb import released_kb
 from .searching import Decoding, SearchSettings
 from .tokenization import PromptTokenizer
@@ -264,14 +264,20 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
 
     def link(self, docs: Iterator[MarkedDoc]) -> Iterator[Links | Exception]:
         """Candidates of every mention, or what went wrong, document by document."""
-        waiting: deque[tuple[MarkedDoc, dict[int, int]]] = deque()
+        waiting: deque[tuple[MarkedDoc, dict[int, int] | Exception]] = deque()
 
         def documents() -> Iterator[Document]:
             for marked in docs:
-                mentions = self.read_mentions(marked)
-                places = {mention.index: i for i, mention in enumerate(mentions)}
-                waiting.append((marked, places))
-                yield self.document_of(marked, mentions)
+                try:
+                    mentions = self.read_mentions(marked)
+                    document = self.document_of(marked, mentions)
+                except Exception as error:
+                    # In its place an empty one, so that answers come in order.
+                    waiting.append((marked, error))
+                    yield Document((), (), ())
+                else:
+                    waiting.append((marked, {m.index: i for i, m in enumerate(mentions)}))
+                    yield document
 
         before = _left_out(self.report)
         for links in self.engine.link(documents()):
@@ -280,7 +286,9 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
             if after != before:
                 self._warn(before, after)
                 before = after
-            if isinstance(links, Exception):
+            if isinstance(places, Exception):
+                yield places
+            elif isinstance(links, Exception):
                 yield links
             else:
                 none: list[Any] = []
@@ -371,13 +379,9 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
 
     def _trie_of(self, tokenizer: PromptTokenizer) -> NameTrie:
         """The names as a tokenizer writes them behind a prompt; shared by all that agree on it."""
-        key = _trie_key(tokenizer)
+        key = tokenizer_fingerprint(tokenizer.tokenizer), tokenizer.name_format
         if key not in self._tries:
-            own = PromptTokenizer(self.language_model.tokenizer, self.prompt)
-            if self._trie_directory is not None and key == _trie_key(own):
-                self._tries[key] = NameTrie.from_disk(self._trie_directory, self.kb, tokenizer)
-            else:
-                self._tries[key] = open_name_trie(self.kb, tokenizer)
+            self._tries[key] = open_name_trie(self.kb, tokenizer, self._trie_directory)
         return self._tries[key]
 
     def _kb_changed(self) -> None:
@@ -391,6 +395,7 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
             **{key: m._model_to_disk for key, m in self._members_by_place().items()},
             "token_trie": self._trie_to_disk,
             "calibration.json": lambda path: srsly.write_json(path, self._calibration()),
+            "prompt.json": lambda path: srsly.write_json(path, self.prompt.name),
         }
 
     def _disk_readers(self) -> dict[str, Callable[[Path], None]]:
@@ -399,6 +404,7 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
             **{key: m._model_from_disk for key, m in self._members_by_place().items()},
             "token_trie": self._trie_from_disk,
             "calibration.json": self._calibration_from_disk,
+            "prompt.json": self._prompt_from_disk,
         }
 
     def _members_by_place(self) -> dict[str, MemberModel]:
@@ -407,6 +413,11 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
     def _calibration_from_disk(self, path: Path) -> None:
         if path.is_file():
             self.cfg.update(srsly.read_json(path))
+
+    def _prompt_from_disk(self, path: Path) -> None:
+        # What a model was trained for is told by its files, not all of which outlast `to_bytes`.
+        if self._prompt is None and path.is_file() and (name := srsly.read_json(path)) in PROMPTS:
+            self._prompt = get_prompt(name)
 
     def _forget_model(self) -> None:
         self._model = self._engine = None
@@ -442,10 +453,6 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
 
 def _key(span: Span) -> tuple[int, int, str]:
     return span.start_char, span.end_char, span.label_
-
-
-def _trie_key(tokenizer: PromptTokenizer) -> tuple[str, str]:
-    return tokenizer_fingerprint(tokenizer.tokenizer), tokenizer.name_format
 
 
 def _left_out(report: Report) -> tuple[int, int, int]:

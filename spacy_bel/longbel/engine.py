@@ -22,7 +22,7 @@ from .rows import Links, Trace
 from .run import Run
 from .search import Hypothesis, Search
 from .searching import Decoding, SearchSettings
-from .tokenization import NAME_JOINT, PromptTokenizer
+from .tokenization import PromptTokenizer
 
 #: The most that a cache may have grown to and still be kept for the next run.
 _KEPT_CAPACITY = 2048
@@ -117,13 +117,18 @@ class Engine:
             )
         if composites and self.tokenizer.separator is None:
             raise ModelError(
-                f"The tokenizer has no '{NAME_JOINT}', which joins the names of several concepts. "
-                "Set composites=False, or take a model that was trained with it."
+                f"The tokenizer has no '{prompt.name_separator}', which joins the names of several "
+                "concepts. Set composites=False, or take a model that was trained with it."
             )
         window = min(max_length or model.max_length, model.max_length)
         self.budget = window - self.search.longest(trie)
         if prompt.max_tokens is not None:
             self.budget = min(self.budget, prompt.max_tokens)
+        if composites and self.budget <= 0 < window - trie.trie.depth:
+            raise ModelError(
+                f"The model reads only {window} tokens, too few for the names of several concepts. "
+                "Set composites=False, or use a model with a longer window."
+            )
         if self.budget <= 0:
             raise ModelError(
                 f"The longest name has {trie.trie.depth} tokens and the model reads only {window}. "
@@ -159,9 +164,10 @@ class Engine:
         counted = self.model.counted_prompt_tokens
         return self.search.search(self.trie, self.tokenizer, mention, mask, counted)
 
-    def scored(self, mention: Mention) -> tuple[str, ...]:
-        """Names that are scored beside what is generated for a mention."""
-        return tuple(each.name for each in mention.retrieved[: self.search.candidates])
+    def scored(self, mention: Mention) -> tuple[tuple[str, str], ...]:
+        """Codes and names that are scored beside what is generated for a mention."""
+        chosen = mention.retrieved[: self.search.candidates]
+        return tuple((each.code, each.name) for each in chosen)
 
     def candidates(
         self, mention: Mention, hypotheses: Iterable[Hypothesis], linked: Container[str]

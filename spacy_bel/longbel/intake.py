@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .document import Document
@@ -33,6 +34,8 @@ class Intake:
         self._engine = engine
         self._documents = documents
         self._queue: deque[Thread] = deque()
+        #: The largest ratio of slots taken to slots estimated so far.
+        self._shortfall = 1.0
         self.exhausted = False
         self.pending: deque[Pending] = deque()
 
@@ -46,12 +49,25 @@ class Intake:
         if not self._queue:
             return None
         thread = max(self._queue, key=lambda thread: len(thread.mentions))
-        if room is not None and thread.slots > room:
+        if room is not None and self.slots(thread) > room:
             return None
         self._queue.remove(thread)
         return thread
 
-    def put_back(self, threads: Iterator[Thread]) -> None:
+    @property
+    def waiting(self) -> int:
+        """Threads that could be taken at once."""
+        return len(self._queue)
+
+    def slots(self, thread: Thread) -> int:
+        """Slots that a thread takes, by its estimate and by how far estimates fell short."""
+        return math.ceil(thread.slots * self._shortfall)
+
+    def learn(self, thread: Thread, slots: int) -> None:
+        """Correct estimates by what a thread takes now."""
+        self._shortfall = max(self._shortfall, slots / thread.slots)
+
+    def put_back(self, threads: Iterable[Thread]) -> None:
         """Threads that are to be begun again."""
         self._queue.extend(threads)
 
@@ -71,7 +87,8 @@ class Intake:
         parts = [indices[i : i + size] for i in range(0, len(indices), max(size, 1))]
         pending = Pending([[] for _ in indices], [Trace([], []) for _ in indices], len(parts))
         self.pending.append(pending)
-        passes = self._engine.passes if with_memory else 1
+        # One mention alone would be read with the same prompt again.
+        passes = self._engine.passes if with_memory and len(indices) > 1 else 1
         slots = self._estimate(document) if parts else 0
         for part in parts:
             self._queue.append(Thread(document, pending, deque(part), slots, passes=passes))

@@ -29,7 +29,9 @@ class MemberModel(LanguageModelHolder):
 
     def set_model(self, reference: ModelReference) -> None:
         """Use another language model from now on."""
-        self._model_reference, self._model = reference, None
+        # At once: the files may be there for a moment only.
+        self._model = resolve_model(reference, **self._options)
+        self._model_reference = reference
 
     def _forget_model(self) -> None:
         self._model = None

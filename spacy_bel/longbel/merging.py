@@ -84,15 +84,14 @@ class Merging:
         if not answers:
             return []
         if self.score == "likelihood":
-            scores = [self._likelihood(answer) for answer in answers]
-            return answers.ranked(mention, scores, "log_score", linked)
+            return _likely_first(
+                answers.ranked(mention, [*map(self._log_likelihood, answers)], "log_score", linked)
+            )
         shares, _ = self.calibration.probabilities(
             self._logits(answers), _retriever_scores(answers, retrieved), None, "listwise"
         )
-        # Ranked by logarithms: among what is improbable all shares would be ties.
         logs = np.log(np.maximum(shares, np.finfo(np.float64).tiny))
-        ranked = answers.ranked(mention, logs.tolist(), "log_probability", linked)
-        return [each._replace(score=math.exp(each.score)) for each in ranked]
+        return _likely_first(answers.ranked(mention, logs.tolist(), "log_probability", linked))
 
     def judged(
         self,
@@ -112,12 +111,12 @@ class Merging:
         right = np.array([is_right(each.code) for each in answers])
         return JudgedMention(self._logits(answers), _retriever_scores(answers, retrieved), right)
 
-    def _likelihood(self, answer: Answer) -> float:
+    def _log_likelihood(self, answer: Answer) -> float:
         best = max(answer.forms, key=lambda form: form.log_score)
         if self.merge == "max" or best.log_score in (0.0, -math.inf):
-            return math.exp(best.log_score)
+            return max(best.log_score, _IMPOSSIBLE)
         total = min(np.logaddexp.reduce([form.log_probability for form in answer.forms]), 0.0)
-        return math.exp(total * best.log_score / best.log_probability)
+        return max(float(total * best.log_score / best.log_probability), _IMPOSSIBLE)
 
     def _logits(self, answers: Answers) -> FloatArray:
         pool = np.max if self.merge == "max" else np.logaddexp.reduce
@@ -125,8 +124,13 @@ class Merging:
         return np.maximum([pool(share) for share in shares], _IMPOSSIBLE)
 
 
+def _likely_first(ranked: list[Candidate]) -> list[Candidate]:
+    """Scores of candidates that were ranked by logarithms, since small ones would be ties."""
+    return [each._replace(score=math.exp(each.score)) for each in ranked]
+
+
 def _retriever_scores(answers: Answers, retrieved: Sequence[Candidate]) -> FloatArray:
-    """The retriever's score of each answer; the lowest that it gave if it did not find it."""
+    """The retriever's score of each answer; 0 if it did not find it, unless it goes below that."""
     scores = {candidate.code: candidate.score for candidate in retrieved}
-    lowest = min(scores.values(), default=0.0)
+    lowest = min(0.0, *scores.values()) if scores else 0.0
     return np.array([scores.get(answer.code, lowest) for answer in answers])

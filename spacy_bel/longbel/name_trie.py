@@ -87,6 +87,15 @@ class NameTrie:
         trie = TokenTrie(**{name: columns.arrays[name] for name in _ARRAYS}, depth=meta["depth"])
         return cls(kb, trie, tokenizer)
 
+    @staticmethod
+    def is_written_by(path: str | Path, tokenizer: PromptTokenizer) -> bool:
+        """Whether the names in a directory are as a tokenizer writes them behind its prompt.
+
+        Raises KnowledgeBaseError if there is no whole trie.
+        """
+        meta, _ = storage.open_directory(Path(path), verify=None)
+        return all(meta.get(key) == value for key, value in _written_by(tokenizer).items())
+
     @cached_property
     def longest_below(self) -> IntArray:
         """Tokens of the longest name beyond each node."""
@@ -115,8 +124,11 @@ class NameTrie:
 
 
 def _made_from(kb: KnowledgeBase, tokenizer: PromptTokenizer) -> dict[str, Any]:
+    return {"knowledge_base_fingerprint": kb.fingerprint, **_written_by(tokenizer)}
+
+
+def _written_by(tokenizer: PromptTokenizer) -> dict[str, Any]:
     return {
-        "knowledge_base_fingerprint": kb.fingerprint,
         "tokenizer_fingerprint": tokenizer_fingerprint(tokenizer.tokenizer),
         "name_format": tokenizer.name_format,
     }

@@ -116,6 +116,11 @@ class Row:
         """Slots that are taken."""
         return len(self.prompt) + len(self.tree)
 
+    @property
+    def taken(self) -> int:
+        """Slots that are taken once the prompt is read."""
+        return self.slots + len(self.unread)
+
     def prompt_segment(self, index: int, most: int) -> Segment:
         """The next `most` tokens of the prompt, which count as read from now on."""
         ids, self.unread = self.unread[:most], self.unread[most:]

@@ -102,7 +102,7 @@ class Run:
         return self.intake.take(room) if longest <= room else None
 
     def _slots(self, row: Row) -> int:
-        return max(row.thread.slots, row.slots + len(row.unread))
+        return max(self.intake.slots(row.thread), row.taken)
 
     def _leave(self, index: int) -> None:
         """Give a finished row the next thread, or close the gap it leaves."""
@@ -154,7 +154,7 @@ class Run:
                     engine.budget,
                 )
             except MentionTooLongError:
-                engine.report.mentions_too_long += 1
+                engine.report.mentions_too_long += thread.passes == 1
                 thread.mentions.popleft()
                 continue
             except Exception as error:
@@ -173,11 +173,10 @@ class Run:
 
     def _read_again(self, thread: Thread) -> bool:
         """Whether a document is to be read once more, with what is known of all its mentions."""
-        everyone = range(len(thread.document.mentions))
-        if thread.passes <= 1 or len(everyone) < 2 or thread.pending.error is not None:
+        if thread.passes <= 1 or thread.pending.error is not None:
             return False
         thread.passes -= 1
-        thread.mentions.extend(everyone)
+        thread.mentions.extend(range(len(thread.document.mentions)))
         return True
 
     def _pin(self, thread: Thread, link: Candidate) -> None:
@@ -185,7 +184,7 @@ class Run:
         thread.pending.links[index] = [link]
         if self.engine.prompt.uses_memory:
             thread.remember(index, link)
-        self.engine.report.pinned += 1
+        self.engine.report.pinned += thread.passes == 1
 
     def _turn_to(self, index: int, ids: list[int]) -> None:
         """Let a row go on from what its prompt shares with what it holds."""
@@ -226,6 +225,8 @@ class Run:
         if not self.rows:
             return
         segments = self._segments()
+        self._hold_back()
+        segments = [segment for segment in segments if segment.row < len(self.rows)]
         try:
             self._make_room()
             self._announce()
@@ -314,19 +315,32 @@ class Run:
                 thread.remember(index, candidates[0])
             else:
                 thread.forget(index)
-        engine.report.mentions += 1
+        engine.report.mentions += thread.passes == 1
 
     # Memory of the machine
 
+    def _hold_back(self) -> None:
+        """Let the last rows wait while all together would take more than the cache may hold."""
+        for row in self.rows:
+            self.intake.learn(row.thread, row.taken)
+        waiting = []
+        while len(self.rows) * max(row.taken for row in self.rows) > self.max_slots:
+            if len(self.rows) == 1:
+                break
+            waiting.append(self.rows.pop().thread)
+        self.intake.put_back(waiting)
+
     def _make_room(self) -> None:
         """See that the cache has a row for everyone, long enough for what is to be read."""
-        slots = max(row.slots for row in self.rows)
-        cache = self.cache
-        if len(self.rows) <= cache.rows and slots <= cache.capacity:
+        count, cache = len(self.rows), self.cache
+        needed = max(row.slots for row in self.rows)
+        if count <= cache.rows and needed <= cache.capacity:
             return
-        capacity = max([slots, *(self._slots(row) for row in self.rows)]) * 9 // 8
-        rows = min(self.max_rows, max(len(self.rows), self.max_slots // capacity))
-        cache.resize(max(rows, len(self.rows)), capacity)
+        # More than is needed now, so as not to do this at every step.
+        wished = max(self._slots(row) for row in self.rows) * 9 // 8
+        capacity = max(needed, min(wished, self.max_slots // count))
+        rows = min(count + self.intake.waiting, self.max_rows, self.max_slots // capacity)
+        cache.resize(max(rows, count), capacity)
 
     def _announce(self) -> None:
         for index, row in enumerate(self.rows):
@@ -337,9 +351,10 @@ class Run:
     def _back_off(self) -> None:
         """Begin the mentions in flight again with half as many rows."""
         engine = self.engine
+        alone = len(self.rows) == 1 and self.cache.rows == 1
         self.cache = engine.model.new_cache(1, 0)
         free_memory()
-        if len(self.rows) == 1:
+        if alone:
             self.rows[0].forget()
             self._fail(0, ModelError(_NO_MEMORY))
             return

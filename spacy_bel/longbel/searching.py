@@ -52,6 +52,8 @@ class SearchSettings:
             raise SettingsError(
                 f"decoding is {self.decoding!r}: use 'constrained', 'exact' or 'free'."
             )
+        if self.candidates < 0:
+            raise SettingsError(f"candidates is {self.candidates}: give 0 or more.")
         if self.decoding != "constrained" and self.composites:
             raise SettingsError(
                 "Mentions of several concepts are found by constrained decoding only: set "

@@ -13,9 +13,6 @@ from ..kb.token_trie import IntArray
 from .document import Mention
 from .prompts import Prompt
 
-#: Between the names of a mention of several concepts.
-NAME_JOINT = "<+>"
-
 _BATCH = 20_000
 _PROBE = Mention(0, 7, "mention", "group", ("group",))
 
@@ -46,7 +43,7 @@ class PromptTokenizer:
             raise ModelError("The tokenizer splits text differently with special tokens.")
         self._trailing = len(with_special) - at - len(plain)
         #: Token between the names of several concepts, if the tokenizer has one for that.
-        self.separator: int | None = tokenizer.get_vocab().get(NAME_JOINT)
+        self.separator: int | None = tokenizer.get_vocab().get(prompt.name_separator)
         self._before = len(self._encode(prompt.before_name, special=False))
         self._check("name")
 
@@ -86,7 +83,9 @@ class PromptTokenizer:
             [token for token in tokens if token != self.end_token],
             clean_up_tokenization_spaces=False,
         )
-        names, offsets = self.name_sequences(part.strip() for part in text.split(NAME_JOINT))
+        names, offsets = self.name_sequences(
+            part.strip() for part in text.split(self.prompt.name_separator)
+        )
         bounds = offsets.tolist()
         return [tuple(names[a:b].tolist()) for a, b in zip(bounds, bounds[1:], strict=False)]
 

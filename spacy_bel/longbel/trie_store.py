@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -18,11 +19,18 @@ from .tokenization import PromptTokenizer
 logger = logging.getLogger(__name__)
 
 
-def open_name_trie(kb: KnowledgeBase, tokenizer: PromptTokenizer) -> NameTrie:
+def open_name_trie(
+    kb: KnowledgeBase, tokenizer: PromptTokenizer, stored: Path | None = None
+) -> NameTrie:
     """The names of a knowledge base as a tokenizer writes them; from the cache if they are there.
 
-    Where the cache cannot be written, the trie is kept in memory.
+    stored: directory of a trie that comes before the cache, if it was written by the same tokenizer
+    and for the same kind of prompt. Where the cache cannot be written, the trie is kept in memory.
+    Raises FingerprintMismatchError if the one that is stored has the names of another knowledge
+    base.
     """
+    if stored is not None and NameTrie.is_written_by(stored, tokenizer):
+        return NameTrie.from_disk(stored, kb, tokenizer)
     # In-memory knowledge bases are small and short-lived: not worth a place in the cache.
     if kb.path is None:
         return NameTrie.build(kb, tokenizer)

@@ -246,9 +246,8 @@ def test_fusion_is_a_softmax_of_both_scores(kb, rows, retrieved, temperature, we
     retrieved = [Candidate(code, "as retrieved", score) for code, score in scores.items()]
     merging = Merging("logsumexp", "probability", Calibration(temperature, weight))
     fused = merging.candidates(kb, "", beams(kb, rows), retrieved=retrieved)
-    lowest = min(scores.values(), default=0.0)
     logits = {
-        code: logsumexp(logs) / temperature + weight * scores.get(code, lowest)
+        code: logsumexp(logs) / temperature + weight * scores.get(code, 0.0)
         for code, logs in shares(rows).items()
     }
     expected = dict(zip(logits, softmax(list(logits.values())), strict=True))

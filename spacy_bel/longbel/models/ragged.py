@@ -163,10 +163,11 @@ def _group(
     bias = torch.zeros(seen.shape, dtype=dtype, device=device)
     bias.masked_fill_(~seen, torch.finfo(dtype).min)
     rows = [segments[i].row for i in chosen]
-    single = slice(rows[0], rows[0] + 1)
+    together = rows == list(range(rows[0], rows[0] + len(rows)))
     kept = np.flatnonzero(taken)
     return _Group(
-        single if len(rows) == 1 else torch.tensor(rows, device=device),
+        # A view of the cache, if it can be one.
+        slice(rows[0], rows[0] + len(rows)) if together else torch.tensor(rows, device=device),
         torch.from_numpy(tokens).to(device),
         length,
         bias[:, None],

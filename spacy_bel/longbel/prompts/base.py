@@ -8,6 +8,8 @@ from typing import Protocol
 from ..document import Document, MemoryEntry, Mention
 from .text import normalise
 
+NAME_SEPARATOR = "<+>"
+
 
 class Prompt(Protocol):
     """A way to put a mention before a language model.
@@ -15,8 +17,9 @@ class Prompt(Protocol):
     name: as given in configurations. uses_memory: earlier links of the document are part of the
     text. end_token: attribute of the tokenizer that names the token after a name
     ("eos_token_id", or "sep_token_id" for one running stream). before_name: what every prompt ends
-    with and names are tokenized behind; "" if names are texts of their own. max_tokens: longest
-    prompt that models were trained with, None for what they can read.
+    with and names are tokenized behind; "" if names are texts of their own. name_separator: token
+    that joins the names of a mention of several concepts. max_tokens: longest prompt that models
+    were trained with, None for what they can read.
     """
 
     @property
@@ -30,6 +33,9 @@ class Prompt(Protocol):
 
     @property
     def before_name(self) -> str: ...  # noqa: D102
+
+    @property
+    def name_separator(self) -> str: ...  # noqa: D102
 
     @property
     def max_tokens(self) -> int | None: ...  # noqa: D102
@@ -55,6 +61,7 @@ class BehindBracket:
     """Names of prompts that end with ``[mention]{group}``."""
 
     before_name = "}"
+    name_separator = NAME_SEPARATOR
     max_tokens = None
 
     def name_text(self, name: str) -> str:

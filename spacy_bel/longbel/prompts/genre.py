@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..document import Document, MemoryEntry, Mention, Passage
+from .base import NAME_SEPARATOR
 from .marking import around
 
 _SPACES = str.maketrans({"\u00a0": " ", "\n": " "})
@@ -23,6 +24,7 @@ class GenrePrompt:
     uses_memory: bool = False
     end_token: str = "eos_token_id"
     before_name: str = ""
+    name_separator: str = NAME_SEPARATOR
     max_tokens: int | None = 384
 
     def window(self, document: Document, mention: Mention) -> tuple[int, int] | None:

@@ -25,7 +25,6 @@ class SyncabelPrompt:
     uses_memory: bool = False
     end_token: str = "eos_token_id"
     max_tokens: int | None = None
-    #: Joins the names of composite mentions.
     name_separator: str = SEPARATOR
 
     @property
