@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import srsly
 import torch
 from spacy.language import Language
 from spacy.tokens import Span
@@ -21,14 +18,13 @@ from ..calibration import Calibration, fit_calibration
 from ..candidates import Candidate, get_candidates
 from ..errors import SettingsError
 from ..kb.reference import KBReference
-from ..linking_pipe import LinkingPipe, Links, MarkedDoc, MentionSpan
+from ..linking_pipe import Links, MarkedDoc, MentionSpan
 from ..mentions import NIL
 from ..reranking_pipe import judged_mentions
 from ..sentences import sentence_starts
 from .answers import pinned_candidate
 from .bigbio import Record, sample
 from .calibrating import GoldDocument, judged_names
-from .checkpoint import released_directory, released_prompt
 from .compat import check_compat, last_of_each_span
 from .document import Document
 from .documents import reading_order, to_document
@@ -37,22 +33,17 @@ from .ensemble import EnsembleEngine, MemberSettings
 from .member_model import MemberModel
 from .memory_policy import MemoryName, memory_policy
 from .merging import MergeRule, Merging, ScoreKind
-from .models.base import LanguageModel, tokenizer_fingerprint
-from .models.holder import LanguageModelHolder
-from .models.loading import ModelReference, resolve_model
-from .name_trie import NameTrie
-from .prompts import PROMPTS, Prompt, get_prompt
-from .released_kb import released_kb
+from .models.base import LanguageModel
+from .models.loading import ModelReference
+from .prompts import Prompt, get_prompt
+from .resources import LinkerResources
 from .searching import Decoding, SearchSettings
 from .tokenization import PromptTokenizer
-from .trie_store import open_name_trie
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_PROMPT = "hybrid_long"
 
-
-class LongBELLinker(LinkingPipe, LanguageModelHolder):
+class LongBELLinker(LinkerResources):
     """Links mentions by generating concept names under a trie of all names of the terminology.
 
     Method: LongBEL (arXiv 2605.13451). The mention is put before a language model with its context
@@ -74,9 +65,6 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
     model runs; by default the best device, float32 on CPU. max_length: tokens to read at most, if
     fewer than the model can. The other arguments are those of `LinkingPipe`.
     """
-
-    #: What `calibrate` fits, as entries of `cfg`.
-    calibration_keys = ("temperature", "retriever_weight")
 
     def __init__(
         self,
@@ -107,7 +95,23 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
         max_length: int | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(nlp, name, kb=kb, **settings)
+        self._members = [] if ensemble is None else MemberSettings.from_config(ensemble)
+        member_models = {
+            member.model: MemberModel(member.model, device, dtype)
+            for member in self._members
+            if member.model is not None and member.model != model
+        }
+        super().__init__(
+            nlp,
+            name,
+            kb=kb,
+            model=model,
+            prompt=prompt,
+            device=device,
+            dtype=dtype,
+            member_models=member_models,
+            **settings,
+        )
         if num_beams < 1 or batch_size < 1 or batch_tokens < 1:
             raise ValueError("num_beams, batch_size and batch_tokens must be at least 1.")
         if passes not in (1, 2):
@@ -117,11 +121,9 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
                 f"candidates={candidates} scores what is on a mention already beside what is "
                 "generated, which needs score='probability'."
             )
-        self._prompt = None if prompt is None else get_prompt(prompt)
         self.length_penalty = length_penalty
         self.merging = Merging(merge, score)
         self.compat = check_compat(compat)
-        self.device, self.dtype = device, dtype
         self.search = SearchSettings(
             num_beams, decoding=decoding, composites=composites, candidates=candidates
         )
@@ -136,58 +138,8 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
             "batch_tokens": batch_tokens,
             "max_length": max_length,
         }
-        self._members = [] if ensemble is None else MemberSettings.from_config(ensemble)
-        self._member_models: dict[str | None, MemberModel] = {
-            member.model: MemberModel(member.model, device, dtype)
-            for member in self._members
-            if member.model not in (None, model)
-        }
-        self.cfg.update(overwrite=overwrite, temperature=1.0, retriever_weight=0.0)
-        self._model_reference = model
-        self._model: LanguageModel | None = None
-        self._tries: dict[tuple[str, str], NameTrie] = {}
-        self._trie_directory: Path | None = None
-        self._engine: Engine | EnsembleEngine | None = None
+        self.cfg["overwrite"] = overwrite
         self._process = os.getpid()
-
-    def set_kb(self, reference: KBReference) -> None:
-        """Link to another knowledge base from now on; None is that of the model, if it has one."""
-        released = released_directory(self._model_reference) if reference is None else None
-        super().set_kb(reference if released is None else partial(released_kb, released))
-
-    def set_model(self, reference: ModelReference) -> None:
-        """Decode with another language model from now on."""
-        self._model_reference = reference
-        self._model = resolve_model(reference, device=self.device, dtype=self.dtype)
-        self._trie_directory = self._engine = None
-
-    def set_prompt(self, prompt: str | Prompt) -> None:
-        """Put mentions before the model in another format from now on."""
-        self._prompt = get_prompt(prompt)
-        self._trie_directory = self._engine = None
-
-    @property
-    def language_model(self) -> LanguageModel:
-        """The language model, loaded on first use."""
-        if self._model is None:
-            self._model = resolve_model(self._model_reference, device=self.device, dtype=self.dtype)
-        return self._model
-
-    @property
-    def prompt(self) -> Prompt:
-        """The prompt format."""
-        if self._prompt is None:
-            model = self.language_model
-            known = getattr(model, "prompt", None)
-            if known is None and model.directory is not None:
-                known = released_prompt(model.directory)
-            self._prompt = get_prompt(known or DEFAULT_PROMPT)
-        return self._prompt
-
-    @property
-    def trie(self) -> NameTrie:
-        """The names that can be generated, opened or built on first use."""
-        return self._trie_of(PromptTokenizer(self.language_model.tokenizer, self.prompt))
 
     @property
     def engine(self) -> Engine | EnsembleEngine:
@@ -201,7 +153,7 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
         return self._engine
 
     def _member_engine(self, member: MemberSettings) -> Engine:
-        own = self._member_models.get(member.model)
+        own = None if member.model is None else self._member_models.get(member.model)
         model = self.language_model if own is None else own.language_model
         prompt = self.prompt if member.prompt is None else get_prompt(member.prompt)
         # The threshold is one on the ensemble's scores.
@@ -361,9 +313,6 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
                 self.document_of(marked, mentions), {i: c for i, c in places.items() if c}
             )
 
-    def _calibration(self) -> dict[str, float]:
-        return {key: self.cfg[key] for key in self.calibration_keys}
-
     def _warn(self, before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
         memory, context, mentions = (b - a for a, b in zip(before, after, strict=True))
         logger.warning(
@@ -376,79 +325,6 @@ class LongBELLinker(LinkingPipe, LanguageModelHolder):
             context,
             mentions,
         )
-
-    def _trie_of(self, tokenizer: PromptTokenizer) -> NameTrie:
-        """The names as a tokenizer writes them behind a prompt; shared by all that agree on it."""
-        key = tokenizer_fingerprint(tokenizer.tokenizer), tokenizer.name_format
-        if key not in self._tries:
-            self._tries[key] = open_name_trie(self.kb, tokenizer, self._trie_directory)
-        return self._tries[key]
-
-    def _kb_changed(self) -> None:
-        super()._kb_changed()
-        self._tries = {}
-        self._trie_directory = self._engine = None
-
-    def _disk_writers(self) -> dict[str, Callable[[Path], None]]:
-        return {
-            "model": self._model_to_disk,
-            **{key: m._model_to_disk for key, m in self._members_by_place().items()},
-            "token_trie": self._trie_to_disk,
-            "calibration.json": lambda path: srsly.write_json(path, self._calibration()),
-            "prompt.json": lambda path: srsly.write_json(path, self.prompt.name),
-        }
-
-    def _disk_readers(self) -> dict[str, Callable[[Path], None]]:
-        return {
-            "model": self._model_from_disk,
-            **{key: m._model_from_disk for key, m in self._members_by_place().items()},
-            "token_trie": self._trie_from_disk,
-            "calibration.json": self._calibration_from_disk,
-            "prompt.json": self._prompt_from_disk,
-        }
-
-    def _members_by_place(self) -> dict[str, MemberModel]:
-        return {f"model_{i}": m for i, m in enumerate(self._member_models.values(), 2)}
-
-    def _calibration_from_disk(self, path: Path) -> None:
-        if path.is_file():
-            self.cfg.update(srsly.read_json(path))
-
-    def _prompt_from_disk(self, path: Path) -> None:
-        # What a model was trained for is told by its files, not all of which outlast `to_bytes`.
-        if self._prompt is None and path.is_file() and (name := srsly.read_json(path)) in PROMPTS:
-            self._prompt = get_prompt(name)
-
-    def _forget_model(self) -> None:
-        self._model = self._engine = None
-        self._tries = {}
-
-    def _trie_to_disk(self, path: Path) -> None:
-        if self.store_kb and self._trie_directory != path.resolve():
-            tokenizer = PromptTokenizer(self.language_model.tokenizer, self.prompt)
-            self.trie.to_disk(path, tokenizer)
-
-    def _trie_from_disk(self, path: Path) -> None:
-        if path.is_dir():
-            self._trie_directory = path.resolve()
-            self._tries, self._engine = {}, None
-
-    def _bytes_writers(self) -> dict[str, Callable[[], Any]]:
-        return {
-            "model": self._model_to_bytes,
-            **{key: m._model_to_bytes for key, m in self._members_by_place().items()},
-            "calibration": lambda: srsly.json_dumps(self._calibration()),
-        }
-
-    def _bytes_readers(self) -> dict[str, Callable[[Any], None]]:
-        return {
-            "model": self._model_from_bytes,
-            **{key: m._model_from_bytes for key, m in self._members_by_place().items()},
-            "calibration": lambda data: self.cfg.update(srsly.json_loads(data)),
-        }
-
-    def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "_engine": None, "_tries": {}, **self._model_state()}
 
 
 def _key(span: Span) -> tuple[int, int, str]:
