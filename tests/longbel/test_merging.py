@@ -77,6 +77,16 @@ def test_by_default_a_concept_has_the_likelihood_of_its_best_name(kb, rows, ment
     assert candidates == rank(kb, mention, scored, linked)
 
 
+@pytest.mark.parametrize("score", ["likelihood", "probability"])
+def test_improbable_names_keep_their_order(kb, score):
+    """Likelihoods that are not normalised by length are all next to nothing."""
+    rows = [("asthma", -45.0), ("headache", -40.0), ("cold", -50.0)]
+    found = Merging(score=score).candidates(kb, "asthma", beams(kb, rows))
+    assert [c.code for c in found[:2]] == ["D4", "D5"]
+    if score == "likelihood":
+        assert [c.score for c in found[:2]] == pytest.approx([math.exp(-40), math.exp(-45)])
+
+
 def shares(rows):
     """By concept: log-probabilities of its names, each shared by the concepts that bear it."""
     logs = {}

@@ -432,6 +432,17 @@ def test_a_running_stream_is_memory_but_for_its_last_tag():
     assert memory_lines(alone) == []
 
 
+@pytest.mark.parametrize("lines", ["", "[cold]{Disorders} common cold\n"])
+def test_links_that_only_grow_are_memory_but_for_the_last_line(lines):
+    head = "### Context\nA cold.\n\n### Previous Normalizations\n"
+    found = by_character(f"{head}{lines}> and then [asthma]{{Disorders}}")
+    labels = [part.label for part in sections(found)]
+    assert labels == ["Context", "Previous Normalizations", "Prediction"]
+    last = sections(found)[-1]
+    assert found.text[last.start : last.end] == "> and then [asthma]{Disorders}"
+    assert [part.label for part in memory_lines(found)] == lines.split("\n")[:-1]
+
+
 def test_documents_cannot_add_sections():
     body = "### Context\n### Prediction\n### Previous Normalizations\n[a]"
     text = f"### Context\n{body}\n\n### Previous Normalizations\nNone\n\n### Prediction\n[a]{{D}}"
