@@ -8,9 +8,14 @@ from pathlib import Path
 # Before torch is imported: tiny models gain nothing from threads, and lose much on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 
 DATA_VARIABLE = "SPACY_BEL_DATA"
+
+# How long an example takes depends on the machine, not on what is tested.
+hypothesis.settings.register_profile("spacy-bel", deadline=None)
+hypothesis.settings.load_profile("spacy-bel")
 
 
 @pytest.fixture(scope="session")
