@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from spacy_bel.errors import ModelError
+from spacy_bel.longbel.models.base import Segment
 from spacy_bel.longbel.models.padded import read_padded
+from spacy_bel.longbel.models.ragged import RaggedCache
+from spacy_bel.longbel.models.static_cache import StaticCache
 from spacy_bel.longbel.search import PROMPT
 
 from .architectures import ARCHITECTURES, NOT_READ, readings, tiny
@@ -103,3 +107,15 @@ def test_half_precision_reads_as_plain_forward_passes_do():
     ):
         spread = float((plain - true).abs().mean())
         assert float((found - true).abs().mean()) <= 3 * spread + 0.02
+
+
+def test_a_token_whose_heads_come_in_groups():
+    """As newer versions of transformers hand over a single token to attention."""
+    torch.manual_seed(0)
+    cache = StaticCache(1, 4)
+    segment = Segment(0, np.array([1]), np.array([0]), np.array([0]), None, 1)
+    view = RaggedCache(cache, [segment], torch.float32, torch.device("cpu"), join=False)
+    view.update(torch.randn(1, 2, 1, 8), torch.randn(1, 2, 1, 8), 0)
+    query = torch.randn(1, 6, 1, 8)
+    packed = view.attend(query.reshape(1, 2, 3, 8), None)
+    torch.testing.assert_close(packed.reshape(1, 6, 1, 8), view.attend(query, None))

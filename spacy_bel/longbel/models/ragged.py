@@ -84,6 +84,9 @@ class RaggedCache(Cache):
     def attend(self, query: Tensor, scale: float | None) -> Tensor:
         """What every token reads in the newest layer; query and result (1, heads, tokens, size)."""
         keys, values = self.cache.layer(self.layer)
+        given = query.shape
+        # A single token may come with its heads in groups, as many as there are heads of keys.
+        query = query.reshape(1, -1, self.tokens, given[-1])
         result = torch.empty_like(query)
         for group in self._groups:
             key = keys[group.rows, :, : group.length]
@@ -92,7 +95,7 @@ class RaggedCache(Cache):
             found = _grouped(chosen, key, value, group.bias, scale)
             flat = found.transpose(0, 1).flatten(1, 2)
             result[0][:, group.places] = flat if group.taken is None else flat[:, group.taken]
-        return result
+        return result.reshape(given)
 
     def get_seq_length(self, layer_idx: int | None = 0) -> int:
         """None of what was read before stands in the row."""
