@@ -60,7 +60,7 @@ def import_longbel(
     from spacy_bel.cli.output import check_free
     from spacy_bel.errors import ModelError
     from spacy_bel.kb.atomic import new_directory
-    from spacy_bel.longbel.checkpoint import (
+    from spacy_bel.longbel.models.checkpoint import (
         TABLE,
         is_released_checkpoint,
         released_language,
@@ -105,17 +105,15 @@ def import_longbel(
 def _tell(linker: LongBELLinker) -> None:
     """Open everything, so that what cannot be used shows, and say what there is."""
     from spacy_bel.longbel.name_check import altered_names
-    from spacy_bel.longbel.pages import JOINT
 
     kb, engine = linker.kb, linker.single_engine("bel import")
-    tokenizer = linker.language_model.tokenizer
     say(f"{len(kb):,} codes with {kb.n_names:,} names in {len(kb.groups)} semantic groups:")
     for group, count in kb.meta.groups.items():
         say(f"  {group}: {count:,} codes")
     say(
         f"Prompt {linker.prompt.name}, {engine.budget:,} tokens of it at most; vocabulary "
         f"{linker.language_model.vocab_size:,}; composite mentions: "
-        f"{'yes' if JOINT in tokenizer.get_vocab() else 'no'}."
+        f"{'no' if engine.tokenizer.separator is None else 'yes'}."
     )
     altered = altered_names(_progress(kb.names(), kb.n_names), engine.tokenizer)
     shown = list(islice(altered, _SHOWN))

@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 from ..candidates import Candidate
 from ..kb import KnowledgeBase
 from ..ranking import TIE, ScoredName, rank
+from .document import JOINT
 
-#: Between the codes and between the names of a mention of several concepts.
-CODE_JOINT, NAME_JOINT = "+", "<+>"
+#: Between the codes of a mention of several concepts.
+CODE_JOINT = "+"
 
 
 class GeneratedName(NamedTuple):
@@ -90,7 +91,7 @@ def gather(
         meanings: dict[tuple[int, ...], list[str]] = {}
         if len(parts) > 1:
             concepts = _composite(kb, mention, parts, linked)
-            meanings[tuple(concepts)] = [NAME_JOINT.join(concepts.values())]
+            meanings[tuple(concepts)] = [JOINT.join(concepts.values())]
         else:
             for concept, written in (pair for part in parts for pair in part):
                 meanings.setdefault((concept,), []).append(written)
@@ -100,7 +101,7 @@ def gather(
             key = tuple(sorted(CODE_JOINT.join(codes).split(CODE_JOINT)))
             if key not in places:
                 places[key] = len(answers)
-                preferred = NAME_JOINT.join(map(kb.preferred_name, codes))
+                preferred = JOINT.join(map(kb.preferred_name, codes))
                 answers.append(Answer(CODE_JOINT.join(codes), preferred))
             form = Form(tuple(names), name.log_probability, name.log_score, len(meanings))
             answers[places[key]].forms.append(form)
@@ -119,7 +120,7 @@ def pinned_candidate(kb: KnowledgeBase, mention: str, code: str) -> Candidate | 
     if None in main:
         return None
     if len(known) > 1:
-        name = NAME_JOINT.join(map(kb.preferred_name, known))
+        name = JOINT.join(map(kb.preferred_name, known))
         return Candidate(CODE_JOINT.join(known), name, 1.0)
     concept = kb.concept_id(known[0])
     names = (ScoredName(concept, kb.name(int(i)), 1.0) for i in kb.names_of_concept(concept))

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import ReadError, UnknownGroupError
-from ..kb.name_groups import concepts_within
 from ..ranking import ScoredName, rank
-from .document import Mention
-from .pages import JOINT, Page, SentenceStarts, read_page
+from .answers import CODE_JOINT
+from .document import JOINT, Mention
+from .pages import Page, SentenceStarts, read_page
 
 if TYPE_CHECKING:
     from ..kb.token_trie import MaskArray
@@ -124,26 +124,14 @@ def _named(
     engine: Engine, mention: Mention, hypothesis: Hypothesis, mask: MaskArray
 ) -> tuple[str, str]:
     """Name and code of a hypothesis; those of a composite joined, each code once."""
-    trie, kb = engine.trie, engine.trie.kb
-    if hypothesis.nodes:
-        parts = [list(map(int, trie.trie.sequences_at(node))) for node in hypothesis.nodes]
-        texts = [kb.name(name_ids[0]) for name_ids in parts]
-    else:
-        tokens = [token for token in hypothesis.tokens if token != trie.end_token]
-        # Clean-up of spaces, which tokenizers do by default, would alter names.
-        text = engine.tokenizer.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
-        texts = [part.strip() for part in text.split(JOINT)]
-        parts = [[name_id] if (name_id := kb.name_id(text)) >= 0 else [] for text in texts]
+    parts = engine.trie.generated(hypothesis, mask, engine.tokenizer).parts
+    written = [] if hypothesis.nodes else engine.tokenizer.generated_names(hypothesis.tokens)
     names, codes = [], []
-    for text, name_ids in zip(texts, parts, strict=True):
-        scored = [
-            ScoredName(int(concept), kb.name(name_id), 0.0)
-            for name_id in name_ids
-            for concept in concepts_within(kb, name_id, mask)
-        ]
+    for i, part in enumerate(parts):
         # A table of a released checkpoint has one code for each name of a group; others may not.
-        best = rank(kb, mention.text, scored)
-        names.append(best[0].name if best else text)
+        scored = (ScoredName(concept, name, 0.0) for concept, name in part)
+        best = rank(engine.trie.kb, mention.text, scored)
+        names.append(best[0].name if best else written[i])
         codes.append(best[0].code if best else NO_CODE)
     known = [code for code in dict.fromkeys(codes) if code != NO_CODE]
-    return JOINT.join(names) or NO_PREDICTION, "+".join(known) or NO_CODE
+    return JOINT.join(names) or NO_PREDICTION, CODE_JOINT.join(known) or NO_CODE

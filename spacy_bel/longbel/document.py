@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ..candidates import Candidate
 
+#: Between the groups, and between the names, of a mention of several concepts.
+JOINT = "<+>"
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:

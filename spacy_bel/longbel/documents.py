@@ -9,7 +9,7 @@ from spacy.tokens import Doc, Span
 from ..candidates import Candidate, get_candidates
 from ..linking_pipe import MarkedDoc, MentionSpan
 from ..sentences import sentence_starts
-from .document import Document, Mention, Passage
+from .document import JOINT, Document, Mention, Passage
 
 PASSAGES = "passages"
 
@@ -56,9 +56,8 @@ def reading_order(mentions: list[MentionSpan]) -> list[MentionSpan]:
 
 
 def _prompt_group(mention: MentionSpan) -> str:
-    # "<+>" joins the groups of composite concepts in LongBEL's training data; a longer list says
-    # no more than the mention's own label.
-    return "<+>".join(mention.groups) if len(mention.groups) <= 3 else mention.span.label_
+    # As in LongBEL's training data; a longer list says no more than the mention's own label.
+    return JOINT.join(mention.groups) if len(mention.groups) <= 3 else mention.span.label_
 
 
 def _sentences(

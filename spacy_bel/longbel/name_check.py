@@ -27,9 +27,8 @@ def altered_names(names: Iterable[str], tokenizer: PromptTokenizer) -> Iterator[
     """
     iterator = iter(names)
     while batch := list(islice(iterator, _BATCH)):
-        tokens, offsets = tokenizer.name_sequences(batch)
         # The last token of each ends the name.
-        pieces = [tokens[s : e - 1].tolist() for s, e in zip(offsets, offsets[1:], strict=False)]
+        pieces = [sequence[:-1] for sequence in tokenizer.split_sequences(batch)]
         written = tokenizer.tokenizer.batch_decode(pieces, clean_up_tokenization_spaces=False)
         for name, text in zip(batch, written, strict=True):
             if text.strip() != normalise(name).strip():

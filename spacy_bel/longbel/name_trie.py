@@ -111,7 +111,9 @@ class NameTrie:
         """
         nodes: Iterable[int] = hypothesis.nodes
         if not nodes:
-            nodes = map(self.trie.find, tokenizer.generated_names(hypothesis.tokens))
+            # As the tokenizer would write the names, whichever way the model took.
+            names = tokenizer.generated_names(hypothesis.tokens)
+            nodes = map(self.trie.find, tokenizer.split_sequences(names))
         parts = [
             [
                 (int(concept), self.kb.name(name))

@@ -12,10 +12,7 @@ from typing import Any
 
 from ..errors import ReadError
 from .compat import check_compat, last_of_each_span
-from .document import Document, Mention, Passage
-
-#: Joins the names of a composite mention, and its groups; codes are joined by "+".
-JOINT = "<+>"
+from .document import JOINT, Document, Mention, Passage
 
 #: Character offsets at which the sentences of a text begin.
 SentenceStarts = Callable[[str], Iterable[int]]

@@ -19,7 +19,7 @@ from ..kb.readers.json_stream import nested_strings
 from ..kb.storage import FORMAT_VERSION
 from ..kb.text import clean
 from ..kb.token_trie import IntArray
-from .checkpoint import TABLE, released_name
+from .models.checkpoint import TABLE, released_name
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from spacy.language import Language
 
 from ..kb.reference import KBReference
 from ..linking_pipe import LinkingPipe
-from .checkpoint import released_directory, released_prompt
 from .member_model import MemberModel
 from .models.base import LanguageModel, tokenizer_fingerprint
+from .models.checkpoint import released_directory, released_prompt
 from .models.holder import LanguageModelHolder
 from .models.loading import ModelReference, resolve_model
 from .name_trie import NameTrie

@@ -388,7 +388,8 @@ def _look_up(
     first = 0
     for question, at in asked:
         if question.top:
-            best = scores[torch.from_numpy(at).to(scores.device)].topk(question.top)
+            top = min(question.top, scores.shape[-1])
+            best = scores[torch.from_numpy(at).to(scores.device)].topk(top)
             yield best.values.cpu().double().numpy(), best.indices.cpu().numpy()
         else:
             yield values[first : first + len(at)], question.tokens

@@ -134,11 +134,7 @@ class SearchSettings:
             for candidate in candidates
             if candidate.code in kb
         ]
-        tokens, offsets = tokenizer.name_sequences(names)
-        sequences = [
-            tokens[start:end].tolist()
-            for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-        ]
+        sequences = tokenizer.split_sequences(names)
         nodes = [trie.trie.find(sequence) for sequence in sequences]
         known = [i for i, node in enumerate(nodes) if node >= 0]
         return ForcedScoring(

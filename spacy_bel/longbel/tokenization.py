@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ModelError
 from ..kb.token_trie import IntArray
 from .document import Mention
+from .models.opening import added_tokens
 from .prompts import Prompt
 
 _BATCH = 20_000
@@ -36,12 +37,7 @@ class PromptTokenizer:
         self.end_token = int(end_token)
         self._probe = prompt.assemble("", (), _PROBE)
         # Some tokenizers close every text with a token of their own; the name has to come first.
-        with_special = self._encode(self._probe, special=True)
-        plain = self._encode(self._probe, special=False)
-        at = _find(with_special, plain)
-        if at is None:
-            raise ModelError("The tokenizer splits text differently with special tokens.")
-        self._trailing = len(with_special) - at - len(plain)
+        self._trailing = len(added_tokens(tokenizer)[1])
         #: Token between the names of several concepts, if the tokenizer has one for that.
         self.separator: int | None = tokenizer.get_vocab().get(prompt.name_separator)
         self._before = len(self._encode(prompt.before_name, special=False))
@@ -73,21 +69,23 @@ class PromptTokenizer:
             pieces.append(np.fromiter(chain.from_iterable(written), np.int32))
         return np.concatenate(pieces), np.cumsum(np.concatenate(lengths), dtype=np.int64)
 
-    def generated_names(self, tokens: Sequence[int]) -> list[tuple[int, ...]]:
-        """Token sequences of the names that were generated, the end token included.
+    def split_sequences(self, names: Iterable[str]) -> list[list[int]]:
+        """The same for a few names, each as a list."""
+        tokens, offsets = self.name_sequences(names)
+        bounds = offsets.tolist()
+        return [tokens[a:b].tolist() for a, b in zip(bounds, bounds[1:], strict=False)]
 
-        tokens: what was generated, the end token included. Each name is written as the tokenizer
-        would write it, whichever way the model took.
+    def generated_names(self, tokens: Sequence[int]) -> list[str]:
+        """What a sequence of tokens reads as, name by name.
+
+        tokens: what was generated, the end token included.
         """
+        # Clean-up of spaces, which tokenizers do by default, would alter names.
         text = self.tokenizer.decode(
             [token for token in tokens if token != self.end_token],
             clean_up_tokenization_spaces=False,
         )
-        names, offsets = self.name_sequences(
-            part.strip() for part in text.split(self.prompt.name_separator)
-        )
-        bounds = offsets.tolist()
-        return [tuple(names[a:b].tolist()) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [part.strip() for part in text.split(self.prompt.name_separator)]
 
     def _behind(self, name: str) -> str:
         return self.prompt.before_name + self.prompt.name_text(name)
@@ -109,13 +107,6 @@ class PromptTokenizer:
         # Prompts are fitted into the window by the caller: the tokenizer's own warning is noise.
         ids = self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
         return list(ids)
-
-
-def _find(ids: list[int], part: list[int]) -> int | None:
-    for start in range(len(ids) - len(part) + 1):
-        if ids[start : start + len(part)] == part:
-            return start
-    return None
 
 
 def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:

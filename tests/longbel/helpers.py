@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from spacy_bel.longbel.document import Document, Mention, Passage
 from spacy_bel.longbel.engine import Engine
 from spacy_bel.longbel.name_trie import NameTrie
@@ -58,3 +60,22 @@ def marked(nlp, text=TEXT, mentions=MENTIONS):
 
 def links(doc):
     return [(ent.text, ent.label_, ent.kb_id_, ent._.kb_candidates) for ent in doc.ents]
+
+
+def reference(model, prompt, name):
+    """Log-probability of a name by the model's own cached forward, one token at a time."""
+    total, cache = 0.0, model.new_cache(1, 256)
+    cache.begin(0, prompt)
+    read = list(prompt)
+    n = len(prompt)
+    mask = torch.ones(1, n, n, dtype=torch.bool)
+    if not model.bidirectional_prompt:
+        mask = mask.tril()
+    slots = torch.arange(n)[None]
+    scores = model.forward(torch.tensor([read]), slots, slots, mask, cache, slice(0, 1), 1)
+    for place, token in enumerate(name, n):
+        total += float(scores[0, -1, token])
+        at = torch.tensor([[place]])
+        mask = torch.ones(1, 1, place + 1, dtype=torch.bool)
+        scores = model.forward(torch.tensor([[token]]), at, at, mask, cache, slice(0, 1), 1)
+    return total

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from spacy_bel.errors import KnowledgeBaseError, ModelError, ReadError
 from spacy_bel.kb import KnowledgeBase
 from spacy_bel.kb.name_groups import concepts_within
-from spacy_bel.longbel.checkpoint import (
+from spacy_bel.longbel.models.causal_lm import CausalLanguageModel
+from spacy_bel.longbel.models.checkpoint import (
     is_released_checkpoint,
     plain_config,
     released_directory,
@@ -20,7 +21,6 @@ from spacy_bel.longbel.checkpoint import (
     released_name,
     released_prompt,
 )
-from spacy_bel.longbel.models.causal_lm import CausalLanguageModel
 from spacy_bel.longbel.name_trie import NameTrie
 from spacy_bel.longbel.prompts import get_prompt
 from spacy_bel.longbel.released_kb import read_released_table, released_kb

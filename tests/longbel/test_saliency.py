@@ -17,6 +17,7 @@ from spacy_bel.longbel.saliency import saliency, sections
 from spacy_bel.longbel.saliency.networks import network_of
 
 from .conftest import character_tokenizer, tiny_gpt2, tiny_llama
+from .helpers import reference
 
 
 def double(model: CausalLanguageModel) -> CausalLanguageModel:
@@ -64,25 +65,6 @@ def ids_of(model, text):
 
 def name_of(model, text):
     return model.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def reference(model, prompt, name):
-    """Log-probability of a name by the model's own cached forward, one token at a time."""
-    total, cache = 0.0, model.new_cache(1, 256)
-    cache.begin(0, prompt)
-    read = list(prompt)
-    n = len(prompt)
-    mask = torch.ones(1, n, n, dtype=torch.bool)
-    if not model.bidirectional_prompt:
-        mask = mask.tril()
-    slots = torch.arange(n)[None]
-    scores = model.forward(torch.tensor([read]), slots, slots, mask, cache, slice(0, 1), 1)
-    for place, token in enumerate(name, n):
-        total += float(scores[0, -1, token])
-        at = torch.tensor([[place]])
-        mask = torch.ones(1, 1, place + 1, dtype=torch.bool)
-        scores = model.forward(torch.tensor([[token]]), at, at, mask, cache, slice(0, 1), 1)
-    return total
 
 
 def test_objective_is_the_probability_that_decoding_sees(model):

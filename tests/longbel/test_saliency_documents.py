@@ -5,33 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import spacy
-import torch
 from spacy.tokens import Span
 
 from spacy_bel.longbel.saliency import memory_lines
 from spacy_bel.longbel.saliency.documents import explain
 
-from .helpers import marked
+from .helpers import marked, reference
 from .traces import traces
-
-
-def reference(model, prompt, name):
-    """Log-probability of a name by the model's own cached forward, one token at a time."""
-    total, cache = 0.0, model.new_cache(1, 256)
-    cache.begin(0, prompt)
-    read = list(prompt)
-    n = len(prompt)
-    mask = torch.ones(1, n, n, dtype=torch.bool)
-    if not model.bidirectional_prompt:
-        mask = mask.tril()
-    slots = torch.arange(n)[None]
-    scores = model.forward(torch.tensor([read]), slots, slots, mask, cache, slice(0, 1), 1)
-    for place, token in enumerate(name, n):
-        total += float(scores[0, -1, token])
-        at = torch.tensor([[place]])
-        mask = torch.ones(1, 1, place + 1, dtype=torch.bool)
-        scores = model.forward(torch.tensor([[token]]), at, at, mask, cache, slice(0, 1), 1)
-    return total
 
 
 @pytest.fixture

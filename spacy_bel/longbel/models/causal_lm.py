@@ -17,8 +17,8 @@ from transformers.cache_utils import Cache
 from ...errors import ModelError
 from ...kb.token_trie import IntArray
 from ...memory import is_out_of_memory
-from ..checkpoint import plain_config, released_prompt
 from .base import Segment
+from .checkpoint import plain_config, released_prompt
 from .padded import read_padded
 from .ragged import RaggedAttention, RaggedCache
 from .static_cache import StaticCache

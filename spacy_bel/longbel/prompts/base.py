@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..document import Document, MemoryEntry, Mention
+from ..document import JOINT, Document, MemoryEntry, Mention
 from .text import normalise
-
-NAME_SEPARATOR = "<+>"
 
 
 class Prompt(Protocol):
@@ -61,7 +59,7 @@ class BehindBracket:
     """Names of prompts that end with ``[mention]{group}``."""
 
     before_name = "}"
-    name_separator = NAME_SEPARATOR
+    name_separator = JOINT
     max_tokens = None
 
     def name_text(self, name: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..document import Document, MemoryEntry, Mention, Passage
-from .base import NAME_SEPARATOR
+from ..document import JOINT, Document, MemoryEntry, Mention, Passage
 from .marking import around
 
 _SPACES = str.maketrans({"\u00a0": " ", "\n": " "})
@@ -24,7 +23,7 @@ class GenrePrompt:
     uses_memory: bool = False
     end_token: str = "eos_token_id"
     before_name: str = ""
-    name_separator: str = NAME_SEPARATOR
+    name_separator: str = JOINT
     max_tokens: int | None = 384
 
     def window(self, document: Document, mention: Mention) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spacy.tokens import Doc, Span
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..component import LongBELLinker
     from ..document import Document
     from ..engine import Engine
+    from ..rows import Trace
 
 Selection = int | Span | Iterable[int | Span] | None
 
@@ -65,7 +66,6 @@ def explain(
                 method=method,
                 steps=steps,
                 baseline=baseline,
-                text=getattr(trace, "text", None),
                 name=candidate.name if candidate else None,
                 code=candidate.code if candidate else "",
                 mention=mention.span.text,
@@ -84,7 +84,7 @@ def explain(
 
 def _traced(
     engine: Engine, document: Document, spans: list[MentionSpan]
-) -> Iterable[tuple[MentionSpan, Any, Candidate | None]]:
+) -> Iterable[tuple[MentionSpan, Trace, Candidate | None]]:
     """Mentions with their traces, and the link that the first name makes, if any was generated."""
     (traces,) = engine.trace(iter([document]))
     linked: set[str] = set()

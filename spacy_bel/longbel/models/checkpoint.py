@@ -14,7 +14,7 @@ from typing import Any
 
 import srsly
 
-from ..errors import ModelError
+from ...errors import ModelError
 
 #: {group: {name: code}}, all names that a checkpoint was trained to generate.
 TABLE = "text_to_code.json"
