@@ -14,7 +14,8 @@ from thinc.api import Adam
 
 from spacy_bel.candidates import Candidate
 from spacy_bel.errors import ModelError, TrainingError
-from spacy_bel.reranking_pipe import judged_mentions, reordered, set_dropout
+from spacy_bel.learning_pipe import set_dropout
+from spacy_bel.reranking_pipe import judged_mentions, reordered
 
 from .crossencoder.samples import write_model
 from .crossencoder.tiny_pipelines import TEXTS, WITH_NIL, make_nlp, samples, train, write_kb

@@ -17,8 +17,9 @@ from ..calibration import Calibration, JudgedMention, Objective, fit_calibration
 from ..candidates import Candidate, get_candidates
 from ..corpora.flags import main_code
 from ..errors import KnowledgeBaseError, SettingsError, TrainingError
+from ..learning_pipe import FloatArray
 from ..linking_pipe import Links, MarkedDoc, MentionSpan, in_batches
-from ..reranking_pipe import FloatArray, ReadDoc, RerankingPipe, judged_mentions, reordered
+from ..reranking_pipe import ReadDoc, RerankingPipe, judged_mentions, reordered
 from .candidate_text import CandidateText, candidate_text
 from .document import Document
 from .documents import to_document

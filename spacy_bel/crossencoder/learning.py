@@ -32,7 +32,7 @@ class LearningInput:
         return sum(map(len, self.inputs))
 
     @property
-    def mentions(self) -> int:
+    def weight(self) -> int:
         """How many mentions it teaches about."""
         return len(self.right)
 

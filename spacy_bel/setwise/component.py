@@ -20,10 +20,11 @@ from ..calibration import fit_temperature
 from ..candidates import Candidate, get_candidates
 from ..errors import SettingsError, TrainingError
 from ..kb.reference import KBReference
+from ..learning_pipe import FloatArray
 from ..linking_pipe import Links, MarkedDoc, in_batches
 from ..longbel.models.base import LanguageModel
 from ..longbel.models.loading import ModelReference
-from ..reranking_pipe import FloatArray, ReadDoc, RerankingPipe, reordered
+from ..reranking_pipe import ReadDoc, RerankingPipe, reordered
 from ..torch_shim import has_engine
 from .architecture import letter_model
 from .contexts import CONTEXTS, Context, questions
@@ -201,7 +202,7 @@ class SetwiseReader(RerankingPipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch of examples; see `RerankingPipe.update`."""
+        """Learn from a batch of examples; see `LearningPipe.update`."""
         if self.engine.model.device.type == "cuda" and not has_cupy_gpu:
             raise TrainingError(
                 "spaCy's optimizers need cupy on a GPU: pip install 'spacy[cuda12x]', or set "

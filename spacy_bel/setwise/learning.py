@@ -28,7 +28,7 @@ class AnsweredPrompt:
         return len(self.prompt.ids)
 
     @property
-    def mentions(self) -> int:
+    def weight(self) -> int:
         """How many mentions it teaches about."""
         return 1
 

@@ -138,7 +138,7 @@ def test_inputs_that_have_mentions_in_common_are_learned_together(pairs):
     for item, members in zip(items, found, strict=True):
         assert set(item.right) == set().union(*(mentions[i] for i in members))
         assert all(item.right[d, m] is targets[d][m] for d, m in item.right)
-        assert item.mentions == len(item.right)
+        assert item.weight == len(item.right)
 
 
 def test_the_size_of_what_is_learned_together():
@@ -147,4 +147,4 @@ def test_the_size_of_what_is_learned_together():
         for c, n in enumerate((5, 7))
     ]
     (item,) = learning_inputs(inputs, [[target([True, False])]])
-    assert (item.tokens, item.mentions) == (12, 1)
+    assert (item.tokens, item.weight) == (12, 1)

@@ -104,7 +104,7 @@ def test_the_answer_to_options_that_were_left_out_is_none_of_the_above():
     for answer, expected in ((0, 0), (1, 1), (2, 2), (3, 2)):
         item = answered(SetwiseExample(question, answer), engine)
         assert (item.prompt.letters, item.answer) == (3, expected)
-        assert item.tokens == len(item.prompt.ids) <= 420 and item.mentions == 1
+        assert item.tokens == len(item.prompt.ids) <= 420 and item.weight == 1
 
 
 def test_questions_that_are_too_long_get_the_letter_that_generation_writes():
