@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from .prompts.text import normalise
 from .tokenization import PromptTokenizer
 
 _BATCH = 10_000
@@ -31,5 +30,5 @@ def altered_names(names: Iterable[str], tokenizer: PromptTokenizer) -> Iterator[
         pieces = [sequence[:-1] for sequence in tokenizer.split_sequences(batch)]
         written = tokenizer.tokenizer.batch_decode(pieces, clean_up_tokenization_spaces=False)
         for name, text in zip(batch, written, strict=True):
-            if text.strip() != normalise(name).strip():
+            if text.strip() != tokenizer.prompt.name_text(name).strip():
                 yield AlteredName(name, text.strip())

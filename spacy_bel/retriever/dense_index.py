@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spacy_bel.disk import explains_full_disk
 from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
 from spacy_bel.kb import storage
 from spacy_bel.kb.atomic import new_directory
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import clean, fold
-from spacy_bel.retriever.disk import explains_full_disk
 from spacy_bel.retriever.distinct import search_keys
 from spacy_bel.retriever.index import CandidateIndex, Hit, Mixture
 from spacy_bel.retriever.name_table import NameTable

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from spacy_bel.disk import is_full
 from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, NoSpaceError
 from spacy_bel.kb import storage
-from spacy_bel.retriever.disk import is_full
 from spacy_bel.retriever.embedding_plan import EmbeddingPlan
 from spacy_bel.retriever.encoder import Encoder, check_finite
 from spacy_bel.retriever.known_vectors import KnownVectors

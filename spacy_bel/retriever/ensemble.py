@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import srsly
 
+from spacy_bel.disk import explains_full_disk
 from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError, SettingsError
 from spacy_bel.expansion import Query
 from spacy_bel.fusion import RANK_CONSTANT
 from spacy_bel.kb.atomic import new_directory
 from spacy_bel.kb.knowledge_base import KnowledgeBase
 from spacy_bel.kb.text import fold
-from spacy_bel.retriever.disk import explains_full_disk
 from spacy_bel.retriever.distinct import search_keys
 from spacy_bel.retriever.fusion import Frequency, Fusion, FusionName, fit_weights
 from spacy_bel.retriever.index import DECIMALS, CandidateIndex, Hit, Mixture, Retriever

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spacy_bel.disk import explains_full_disk
 from spacy_bel.errors import FingerprintMismatchError, KnowledgeBaseError
 from spacy_bel.kb import storage
 from spacy_bel.kb.knowledge_base import KnowledgeBase
-from spacy_bel.retriever.disk import explains_full_disk
 
 #: What to do about an index that does not fit.
 REBUILD = "build it again (Retriever.build, or build_index of bel_retriever)"

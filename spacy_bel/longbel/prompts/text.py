@@ -20,8 +20,8 @@ def mention_tag(mention: str, group: str) -> str:
 
 
 def memory_line(entry: MemoryEntry) -> str:
-    """``[mention]{group} name``."""
-    return f"{mention_tag(entry.mention, entry.group)} {entry.name}"
+    """``[mention]{group} name``, the name as it was generated."""
+    return f"{mention_tag(entry.mention, entry.group)} {normalise(entry.name)}"
 
 
 def bracketed(passage: Passage, mentions: Iterable[Mention], window: tuple[int, int] | None) -> str:

@@ -8,14 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from spacy_bel.checkpoints import Checkpoint
 from spacy_bel.retriever.encoder import Encoder
-from spacy_bel.retriever.training.checkpoint import (
-    Checkpoint,
-    check_output,
-    write_encoder,
-    write_report,
-)
 from spacy_bel.retriever.training.names import TrainingNames
+from spacy_bel.retriever.training.output import check_output, write_encoder, write_report
 from spacy_bel.retriever.training.selection import DevelopmentSet
 from spacy_bel.retriever.training.settings import BiEncoderSettings
 from spacy_bel.retriever.training.steps import Trainer

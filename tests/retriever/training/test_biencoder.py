@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from spacy_bel import checkpoints as checkpoint_module
 from spacy_bel.errors import FingerprintMismatchError, ModelError, SettingsError, TrainingError
 from spacy_bel.expansion import Query
 from spacy_bel.kb import Concept
 from spacy_bel.retriever.encoder import Encoder
-from spacy_bel.retriever.training import checkpoint as checkpoint_module
 from spacy_bel.retriever.training.biencoder import train_biencoder
 from spacy_bel.retriever.training.names import TrainingNames
 from spacy_bel.retriever.training.selection import DevelopmentMention, DevelopmentSet

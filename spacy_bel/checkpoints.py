@@ -1,4 +1,4 @@
-"""What a training run needs to go on after an interruption, and the result that it leaves."""
+"""What a training run needs to go on after an interruption."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from spacy_bel.errors import FingerprintMismatchError, TrainingError
-from spacy_bel.kb.atomic import new_directory
-from spacy_bel.retriever.disk import is_full
-from spacy_bel.retriever.encoder import Encoder
+from .disk import is_full
+from .errors import FingerprintMismatchError, TrainingError
 
-REPORT = "training.json"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
@@ -87,41 +84,6 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def write_encoder(encoder: Encoder, output: Path, report: dict[str, Any]) -> None:
-    """Replace the output by an encoder and a report, whole or not at all.
-
-    Raises TrainingError if there is no room.
-    """
-    with disk_errors(output), new_directory(output, force=True) as directory:
-        encoder.to_disk(directory)
-        _write_json(directory / REPORT, report)
-
-
-def write_report(output: Path, report: dict[str, Any]) -> None:
-    """Replace the report of an output, whole or not at all."""
-    part = output / f".{REPORT}.part"
-    with disk_errors(output):
-        _write_json(part, report)
-        part.replace(output / REPORT)
-
-
-def check_output(output: Path, run_id: str, *, resumed: bool) -> None:
-    """Raise TrainingError if an output must not be written, or is needed and missing."""
-    report = output / REPORT
-    try:
-        known = report.is_file() and json.loads(report.read_text("utf-8")).get("run") == run_id
-    except (OSError, ValueError, AttributeError):
-        known = False
-    if resumed and not known:
-        raise TrainingError(
-            f"The best epoch of the interrupted run is no longer at {output}: put it back, or "
-            "force a new start."
-        )
-    if not resumed and output.exists():
-        what = "is the finished result of this very run" if known else "exists already"
-        raise TrainingError(f"{output} {what}: give another output, or force a new start.")
-
-
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn errors of writing into one that says what to do."""
@@ -150,7 +112,3 @@ def _parted(
             parameter, name = key.removeprefix(_OPTIMIZER).split(".")
             state.setdefault(int(parameter), {})[name] = tensor
     return weights, state
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
