@@ -107,6 +107,7 @@ def mix_corpora(
     weights: dict[str, float] | None = None,
     shuffle: bool = False,
     seed: int = 0,
+    alternate: Literal["documents", "mentions"] | None = None,
 ) -> Reader:
     """Reader "spacy_bel.Corpora.v1" of several corpora in turns.
 
@@ -115,7 +116,7 @@ def mix_corpora(
     """
     from spacy_bel.corpora.mixing import MixedReader
 
-    return MixedReader(readers, weights, shuffle=shuffle, seed=seed)
+    return MixedReader(readers, weights, shuffle=shuffle, seed=seed, alternate=alternate)
 
 
 def _reader(

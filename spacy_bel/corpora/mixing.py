@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from spacy_bel.errors import SettingsError
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from spacy.training import Example
 
 Reader = Callable[["Language"], Iterable["Example"]]
+Unit = Literal["documents", "mentions"]
+_NO_CODE = ("", "NIL")
 
 
 class MixedReader:
@@ -25,8 +27,16 @@ class MixedReader:
     shuffle: read all documents of an epoch and give them in an order drawn anew each time. spaCy
         shuffles by itself unless ``max_epochs`` is -1.
     seed: of everything that is drawn.
+    alternate: "documents" or "mentions" for as many of each corpus, however many it has. The next
+        document is of the corpus of which fewest were read, and an epoch ends when all corpora have
+        been at their end, the smaller ones as often as that takes. Mentions are those with a code:
+        a page of one mention and an article of a hundred do not count the same. There is one more
+        document read of each corpus than is needed, and at the end corpora differ by less than
+        their largest document.
 
-    Raises SettingsError without readers, and for weights that are not positive or of no reader.
+    Raises SettingsError without readers, for weights that are not positive or of no reader or given
+    with alternate, for another alternate, and, when read, for a corpus that has nothing to
+    alternate with.
     """
 
     def __init__(
@@ -36,6 +46,7 @@ class MixedReader:
         *,
         shuffle: bool = False,
         seed: int = 0,
+        alternate: Unit | None = None,
     ) -> None:
         if not readers:
             raise SettingsError(
@@ -55,6 +66,16 @@ class MixedReader:
                     f"The weight of {name} is {weight}: give a positive number, or leave out the "
                     "reader."
                 )
+        if alternate not in (None, "documents", "mentions"):
+            raise SettingsError(
+                f'alternate is {alternate!r}: choose "documents" or "mentions", or leave it out.'
+            )
+        if alternate and weights:
+            raise SettingsError(
+                "Corpora that alternate are read in equal parts: leave out the weights, or "
+                "alternate."
+            )
+        self.alternate = alternate
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
@@ -62,8 +83,13 @@ class MixedReader:
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """The examples of the next epoch."""
         epoch, self.epoch = self.epoch, self.epoch + 1
-        streams = {name: self._repeated(name, nlp, epoch) for name in self.readers}
-        mixed = _in_turns(streams, self.weights)
+        mixed: Iterator[Example]
+        if self.alternate:
+            passes = {name: _Passes(name, reader, nlp) for name, reader in self.readers.items()}
+            mixed = _alternating(passes, self.alternate)
+        else:
+            streams = {name: self._repeated(name, nlp, epoch) for name in self.readers}
+            mixed = _in_turns(streams, self.weights)
         if not self.shuffle:
             return mixed
         examples = list(mixed)
@@ -95,3 +121,53 @@ def _in_turns(
             continue
         taken[name] += 1
         yield example
+
+
+class _Passes:
+    """The examples of one corpus, again and again, and whether all have been given once."""
+
+    def __init__(self, name: str, reader: Reader, nlp: Language) -> None:
+        self.name, self.reader, self.nlp = name, reader, nlp
+        self.ended = False
+        self.counted = 0
+        self._stream = iter(reader(nlp))
+        self._next = next(self._stream, None)
+
+    def take(self, unit: Unit) -> Example:
+        """The next example; a pass is at its end with its last one, not after it."""
+        if self._next is None:
+            self._stream = iter(self.reader(self.nlp))
+            self._next = next(self._stream, None)
+        example = self._next
+        if example is None:
+            raise self._nothing(unit)
+        self.counted += 1 if unit == "documents" else _linked_mentions(example)
+        self._next = next(self._stream, None)
+        if self._next is None:
+            self.ended = True
+            if not self.counted:
+                raise self._nothing(unit)
+        return example
+
+    def _nothing(self, unit: Unit) -> SettingsError:
+        what = "documents" if unit == "documents" else "mentions with a code"
+        return SettingsError(
+            f"The corpus {self.name} has no {what} to alternate with: give another, or leave out "
+            "its reader."
+        )
+
+
+def _alternating(corpora: Mapping[str, _Passes], unit: Unit) -> Iterator[Example]:
+    """Examples of the corpus that is furthest behind, until all have ended and caught up."""
+    most = None
+    while True:
+        corpus = min(corpora.values(), key=lambda corpus: corpus.counted)
+        if most is not None and corpus.counted >= most:
+            return
+        yield corpus.take(unit)
+        if most is None and all(corpus.ended for corpus in corpora.values()):
+            most = max(corpus.counted for corpus in corpora.values())
+
+
+def _linked_mentions(example: Example) -> int:
+    return sum(entity.kb_id_ not in _NO_CODE for entity in example.reference.ents)

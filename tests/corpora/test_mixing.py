@@ -6,7 +6,7 @@ import pytest
 import spacy
 from hypothesis import given
 from hypothesis import strategies as st
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import registry
 
@@ -129,3 +129,74 @@ def test_a_config_mixes_corpora(tmp_path):
     mixed = list(registry.resolve(config)["corpora"]["train"](NLP))
     assert sorted(e.reference.text for e in mixed) == ["one", "two", "two"]
     assert {e.reference.text: len(e.predicted.ents) for e in mixed} == {"one": 1, "two": 0}
+
+
+class Linked(Corpus):
+    """A reader of documents with so many mentions each, of which those with a code count."""
+
+    def __init__(self, name, mentions):
+        super().__init__(name, len(mentions))
+        self.mentions = mentions
+
+    def __call__(self, nlp):
+        for number, count in enumerate(self.mentions):
+            self.read += 1
+            doc = Doc(nlp.vocab, words=[f"{self.name}{number}", *["m"] * count, "nil"])
+            ents = [Span(doc, i, i + 1, label="L", kb_id="C") for i in range(1, count + 1)]
+            doc.set_ents([*ents, Span(doc, count + 1, count + 2, label="L", kb_id="NIL")])
+            yield Example(doc, doc.copy())
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), min_size=1),
+    st.integers(0, 2),
+)
+def test_alternating_documents_repeats_the_smaller_corpora(sizes, epochs):
+    reader = MixedReader({n: Corpus(n, s) for n, s in sizes.items()}, alternate="documents")
+    # The reference: each corpus as a cycle, taken in turns as often as the largest is long.
+    expected = [f"{n}{i % s}" for i in range(max(sizes.values())) for n, s in sizes.items()]
+    for _ in range(epochs + 1):
+        assert texts(reader) == expected
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=8).filter(any), st.integers(1, 30))
+def test_alternating_mentions_gives_as_many_of_both(human, synthetic):
+    corpora = {"human": Linked("h", human), "synthetic": Linked("s", [1] * synthetic)}
+    reader = MixedReader(corpora, alternate="mentions")
+    counts = Counter()
+    seen = {"h": set(), "s": set()}
+    for example in reader(NLP):
+        name = example.reference.text[0]
+        counts[name] += len(example.reference.ents) - 1
+        seen[name].add(example.reference[0].text)
+        assert abs(counts["h"] - counts["s"]) <= max(human)
+    assert {name: len(documents) for name, documents in seen.items()} == {
+        "h": len(human),
+        "s": synthetic,
+    }
+    assert 0 <= abs(counts["h"] - counts["s"]) < max(human)
+    assert max(counts.values()) < max(sum(human), synthetic) + max(human)
+
+
+def test_alternating_reads_documents_as_they_are_needed():
+    corpora = {"a": Corpus("a", 1000), "b": Corpus("b", 1000)}
+    stream = MixedReader(corpora, alternate="documents")(NLP)
+    for _ in range(4):
+        next(stream)
+    assert max(corpora["a"].read, corpora["b"].read) <= 3
+
+
+@pytest.mark.parametrize(("unit", "what"), [("documents", "documents"), ("mentions", "mentions")])
+def test_a_corpus_without_anything_cannot_alternate(unit, what):
+    empty = Corpus("b", 0) if unit == "documents" else Linked("b", [0, 0])
+    reader = MixedReader({"a": Linked("a", [1, 1]), "b": empty}, alternate=unit)
+    with pytest.raises(SettingsError, match=f"corpus b has no {what}"):
+        texts(reader)
+
+
+def test_settings_of_alternation():
+    readers = {"a": Corpus("a", 1)}
+    with pytest.raises(SettingsError, match="leave out the weights"):
+        MixedReader(readers, {"a": 2.0}, alternate="documents")
+    with pytest.raises(SettingsError, match="alternate is 'sentences'"):
+        MixedReader(readers, alternate="sentences")
