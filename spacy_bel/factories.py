@@ -132,6 +132,7 @@ def make_retriever(
         "device": None,
         "dtype": None,
         "max_length": None,
+        "learning": None,
     },
     default_score_weights=SCORE_WEIGHTS,
 )
@@ -167,6 +168,7 @@ def make_longbel_linker(
     device: str | None,
     dtype: str | None,
     max_length: int | None,
+    learning: dict[str, Any] | None,
 ) -> Callable[..., Any]:
     """Links by generating concept names in document order, with memory."""
     from .longbel.component import LongBELLinker
@@ -196,6 +198,7 @@ def make_longbel_linker(
         device=device,
         dtype=dtype,
         max_length=max_length,
+        learning=learning,
         label_groups=label_groups,
         unmapped_labels=unmapped_labels,
         spans_key=spans_key,

@@ -45,23 +45,24 @@ class TrainingItem(Protocol):
 class LearningPipe(LinkingPipe, TrainablePipe):
     """Base of the trainable components.
 
-    model: made by `spacy_bel.torch_shim.engine_model`. The other arguments are those of
-    `LinkingPipe`. Subclasses implement `link`, `learning_tokens`, `training_items`,
-    `training_batches` and `training_loss`.
+    model: made by `spacy_bel.torch_shim.engine_model`. learning_tokens: that are learned from at
+    once; halved whenever memory runs out. The other arguments are those of `LinkingPipe`.
+    Subclasses implement `link`, `training_items`, `training_batches` and `training_loss`.
     """
 
-    def __init__(self, nlp: Language, name: str, model: Model[Any, Any], **settings: Any) -> None:
+    def __init__(
+        self,
+        nlp: Language,
+        name: str,
+        model: Model[Any, Any],
+        *,
+        learning_tokens: int,
+        **settings: Any,
+    ) -> None:
         super().__init__(nlp, name, **settings)
         self.model = model
+        self.learning_tokens = learning_tokens
         self._process = os.getpid()
-
-    @property
-    @abstractmethod
-    def learning_tokens(self) -> int:
-        """Tokens that are learned from at once; halved whenever memory runs out."""
-
-    @learning_tokens.setter
-    def learning_tokens(self, value: int) -> None: ...
 
     @abstractmethod
     def training_items(self, examples: Sequence[Example]) -> Sequence[TrainingItem]:

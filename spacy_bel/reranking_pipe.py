@@ -57,19 +57,18 @@ class RerankingPipe(LearningPipe):
         batch_tokens: int,
         **settings: Any,
     ) -> None:
-        super().__init__(nlp, name, model, **settings)
+        super().__init__(nlp, name, model, learning_tokens=batch_tokens, **settings)
         if batch_tokens < 1:
             raise SettingsError(f"batch_tokens is {batch_tokens}: give 1 or more.")
-        self.batch_tokens = batch_tokens
 
     @property
-    def learning_tokens(self) -> int:
-        """Tokens that are learned from at once: as many as are read at once in use."""
-        return self.batch_tokens
+    def batch_tokens(self) -> int:
+        """Tokens that are read at once, in training as in use."""
+        return self.learning_tokens
 
-    @learning_tokens.setter
-    def learning_tokens(self, value: int) -> None:
-        self.batch_tokens = value
+    @batch_tokens.setter
+    def batch_tokens(self, value: int) -> None:
+        self.learning_tokens = value
 
     @abstractmethod
     def calibrate(self, examples: Iterable[Example]) -> Mapping[str, float]:

@@ -23,6 +23,8 @@ from spacy_bel.cli.kb_add_mentions import add_mentions
 from spacy_bel.cli.kb_build import build
 from spacy_bel.cli.kb_merge import merge
 from spacy_bel.cli.link import link
+from spacy_bel.cli.memory import memory
+from spacy_bel.cli.synthesize import synthesize
 from spacy_bel.cli.train import train_retriever
 from spacy_bel.cli.tune import tune_ngrams
 
@@ -69,8 +71,10 @@ bel.command("link", no_args_is_help=True)(link)
 bel.command("evaluate", no_args_is_help=True)(evaluate)
 bel.command("evaluate-retriever", no_args_is_help=True)(evaluate_retriever)
 bel.command("candidates", no_args_is_help=True)(candidates)
+bel.command("memory", no_args_is_help=True, context_settings=_OVERRIDES)(memory)
 bel.command("calibrate", no_args_is_help=True)(calibrate)
 bel.command("explain", no_args_is_help=True)(explain)
+bel.command("synthesize", no_args_is_help=True)(synthesize)
 kb.command("build", no_args_is_help=True)(build)
 kb.command("info", no_args_is_help=True)(info)
 kb.command("merge", no_args_is_help=True)(merge)

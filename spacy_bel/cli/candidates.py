@@ -119,7 +119,7 @@ def candidates(
     found = _found(proposals, terminology, documents, others, folds, seed)
     with written_at_the_end(output, binary=True) as stream:
         write_docbin(found, stream, nlp, sentences=True)
-    _report(found, terminology, k)
+    print_recall(found, terminology, k)
     say(f"Wrote {len(found):,} documents to {output}.")
 
 
@@ -143,9 +143,9 @@ def _found(
     """The documents with candidates, by a knowledge base that has no mention of their own."""
     from tqdm import tqdm
 
+    from spacy_bel.corpora.folds import without_copies
     from spacy_bel.corpora.training_mentions import add_training_mentions
     from spacy_bel.errors import SettingsError
-    from spacy_bel.retriever.proposals import without_copies
 
     kept = without_copies(others, documents)
     if len(kept) < len(others):
@@ -166,7 +166,7 @@ def _found(
     return list(tqdm(found, "Searching", len(documents), unit="doc", disable=None, leave=False))
 
 
-def _report(documents: Sequence[CorpusDocument], kb: KnowledgeBase, k: int) -> None:
+def print_recall(documents: Sequence[CorpusDocument], kb: KnowledgeBase, k: int) -> None:
     """Print how often gold codes are among the candidates, all mentions and by label."""
     from spacy_bel.cli.retrieval_tables import print_whole
     from spacy_bel.cli.scores import scores_table

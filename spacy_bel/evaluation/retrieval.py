@@ -14,6 +14,7 @@ from spacy_bel.evaluation.bootstrap import LEVEL, REPLICATES, SEED
 from spacy_bel.evaluation.evaluation import Evaluation, RankedMention
 from spacy_bel.evaluation.gold import GoldMention, Judge
 from spacy_bel.evaluation.policies import Policies
+from spacy_bel.evaluation.repeated import chosen_mentions
 from spacy_bel.evaluation.seen import Seen
 from spacy_bel.expansion import expand
 from spacy_bel.kb.knowledge_base import KnowledgeBase
@@ -50,7 +51,7 @@ class RetrievalEvaluation:
         """The mentions of one part only."""
         chosen = self.subsets[name]
         return RetrievalEvaluation(
-            self.kb, _only(self.evaluation, chosen), _only(self.oracle, chosen)
+            self.kb, chosen_mentions(self.evaluation, chosen), chosen_mentions(self.oracle, chosen)
         )
 
     def report(
@@ -227,12 +228,3 @@ def _reachable(mention: GoldMention, judge: Judge, mask: np.ndarray) -> bool:
     known = [code for part in mention.parts for code in part if code in kb]
     allowed = [c for c in known if (kb.concept_group_masks[kb.concept_id(c)] & mask).any()]
     return judge.rank(mention, allowed) is not None
-
-
-def _only(evaluation: Evaluation, chosen: Sequence[Sequence[bool]]) -> Evaluation:
-    """The chosen mentions of every document."""
-    documents = [
-        [mention for mention, kept in zip(document, flags, strict=True) if kept]
-        for document, flags in zip(evaluation.documents, chosen, strict=True)
-    ]
-    return replace(evaluation, documents=documents)

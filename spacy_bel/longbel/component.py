@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import torch
 from spacy.language import Language
 from spacy.tokens import Span
 from spacy.training import Example
@@ -36,14 +34,14 @@ from .merging import MergeRule, Merging, ScoreKind
 from .models.base import LanguageModel
 from .models.loading import ModelReference
 from .prompts import Prompt, get_prompt
-from .resources import LinkerResources
 from .searching import Decoding, SearchSettings
 from .tokenization import PromptTokenizer
+from .trainable import TrainableLinker
 
 logger = logging.getLogger(__name__)
 
 
-class LongBELLinker(LinkerResources):
+class LongBELLinker(TrainableLinker):
     """Links mentions by generating concept names under a trie of all names of the terminology.
 
     Method: LongBEL (arXiv 2605.13451). The mention is put before a language model with its context
@@ -63,7 +61,8 @@ class LongBELLinker(LinkerResources):
     implementation would link, see docs/compatibility.md. batch_size, batch_tokens: documents in
     flight, and the tokens of theirs held at once. device, dtype: where and in which precision the
     model runs; by default the best device, float32 on CPU. max_length: tokens to read at most, if
-    fewer than the model can. The other arguments are those of `LinkingPipe`.
+    fewer than the model can. learning: see `LearningSettings.from_config`. The other arguments are
+    those of `LinkingPipe`.
     """
 
     def __init__(
@@ -93,6 +92,7 @@ class LongBELLinker(LinkerResources):
         device: str | None = None,
         dtype: str | None = None,
         max_length: int | None = None,
+        learning: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         self._members = [] if ensemble is None else MemberSettings.from_config(ensemble)
@@ -110,6 +110,7 @@ class LongBELLinker(LinkerResources):
             device=device,
             dtype=dtype,
             member_models=member_models,
+            learning=learning,
             **settings,
         )
         if num_beams < 1 or batch_size < 1 or batch_tokens < 1:
@@ -139,7 +140,6 @@ class LongBELLinker(LinkerResources):
             "max_length": max_length,
         }
         self.cfg["overwrite"] = overwrite
-        self._process = os.getpid()
 
     @property
     def engine(self) -> Engine | EnsembleEngine:
@@ -208,10 +208,7 @@ class LongBELLinker(LinkerResources):
     def prepare(self) -> None:
         """Open knowledge base, model and names."""
         super().prepare()
-        if self._process != os.getpid():
-            # Threads do not survive a fork: using them in the child would wait forever.
-            torch.set_num_threads(1)
-            self._process = os.getpid()
+        self._mind_process()
         _ = self.engine
 
     def link(self, docs: Iterator[MarkedDoc]) -> Iterator[Links | Exception]:
@@ -265,7 +262,7 @@ class LongBELLinker(LinkerResources):
             marked,
             mentions,
             pinned=self._pinned,
-            retrieved=bool(self.search.candidates),
+            retrieved=bool(self.search.candidates) or self.learning.memory == "predicted",
         )
 
     def _pinned(self, span: Span) -> Candidate | None:
@@ -296,14 +293,16 @@ class LongBELLinker(LinkerResources):
         if self.merging.score != "probability":
             raise SettingsError(f"{self.name} shows likelihoods: set score = 'probability'.")
         self.prepare()
-        judged = list(judged_names(self.single_engine("calibrate"), self._golden(examples)))
+        golden = self.gold_documents(examples)
+        judged = list(judged_names(self.single_engine("calibrate"), golden))
         weighted = use_retriever and bool(self.search.candidates)
         found = fit_calibration(judged, "listwise", use_retriever=weighted)
         self.cfg.update({key: getattr(found, key) for key in self.calibration_keys})
         self._engine = None
         return self._calibration()
 
-    def _golden(self, examples: Iterable[Example]) -> Iterator[GoldDocument]:
+    def gold_documents(self, examples: Iterable[Example]) -> Iterator[GoldDocument]:
+        """What is read of the predicted documents, with the gold codes of the references."""
         for example in examples:
             marked = self.mark(example.predicted)
             mentions = self.read_mentions(marked)

@@ -11,7 +11,8 @@ import srsly
 from spacy.language import Language
 
 from ..kb.reference import KBReference
-from ..linking_pipe import LinkingPipe
+from ..learning_pipe import LearningPipe
+from .learning import thinc_model
 from .member_model import MemberModel
 from .models.base import LanguageModel, tokenizer_fingerprint
 from .models.checkpoint import released_directory, released_prompt
@@ -26,11 +27,11 @@ from .trie_store import open_name_trie
 DEFAULT_PROMPT = "hybrid_long"
 
 
-class LinkerResources(LinkingPipe, LanguageModelHolder):
+class LinkerResources(LearningPipe, LanguageModelHolder):
     """A linking component with a language model, a prompt format and the names it may generate.
 
     model, prompt, device, dtype: see `LongBELLinker`. member_models: further models by what names
-    them. The other arguments are those of `LinkingPipe`.
+    them. learning_tokens: see `LearningPipe`. The other arguments are those of `LinkingPipe`.
     """
 
     #: What `calibrate` fits, as entries of `cfg`.
@@ -46,9 +47,10 @@ class LinkerResources(LinkingPipe, LanguageModelHolder):
         device: str | None,
         dtype: str | None,
         member_models: dict[str, MemberModel],
+        learning_tokens: int,
         **settings: Any,
     ) -> None:
-        super().__init__(nlp, name, **settings)
+        super().__init__(nlp, name, thinc_model(), learning_tokens=learning_tokens, **settings)
         self.device, self.dtype = device, dtype
         self.cfg.update(temperature=1.0, retriever_weight=0.0)
         self._prompt = None if prompt is None else get_prompt(prompt)
@@ -172,4 +174,10 @@ class LinkerResources(LinkingPipe, LanguageModelHolder):
         }
 
     def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "_engine": None, "_tries": {}, **self._model_state()}
+        return {
+            **super()._state(),
+            "model": thinc_model(),
+            "_engine": None,
+            "_tries": {},
+            **self._model_state(),
+        }

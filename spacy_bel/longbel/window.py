@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .document import Document, MemoryEntry, Mention
 from .prompts import Prompt
@@ -23,13 +24,19 @@ _MAX_CHARACTERS_PER_TOKEN = 20
 class FittedPrompt:
     """A prompt within the model's window.
 
-    ids: its token ids. dropped_memory: number of oldest links left out. cut_context: whether
-    sentences of the context were left out.
+    text, ids: it, and its token ids. dropped_memory: number of oldest links left out. cut_context:
+    whether sentences of the context were left out.
     """
 
+    text: str
     ids: list[int]
     dropped_memory: int = 0
     cut_context: bool = False
+
+
+class _Encoded(NamedTuple):
+    text: str
+    ids: list[int]
 
 
 class MentionTooLongError(ValueError):
@@ -53,9 +60,9 @@ def fit_prompt(
     window = prompt.window(document, mention)
     context = prompt.context(document, mention, window)
     if len(context) <= budget * _MAX_CHARACTERS_PER_TOKEN:
-        ids = encode(prompt.assemble(context, memory, mention))
-        if len(ids) <= budget:
-            return FittedPrompt(ids)
+        whole = _encoded(prompt.assemble(context, memory, mention), encode)
+        if len(whole.ids) <= budget:
+            return FittedPrompt(*whole)
     bare = len(encode(prompt.assemble("", (), mention)))
     room = budget - bare
     if room < 0:
@@ -70,27 +77,31 @@ def fit_prompt(
     kept = _newest(memory, lambda entries: cost(entries, "") - bare <= memory_room)
     dropped = len(memory) - len(kept)
     if not long_context:
-        ids = encode(prompt.assemble(context, kept, mention))
-        if len(ids) <= budget:
-            return FittedPrompt(ids, dropped)
+        whole = _encoded(prompt.assemble(context, kept, mention), encode)
+        if len(whole.ids) <= budget:
+            return FittedPrompt(*whole, dropped)
 
-    def build(span: tuple[int, int]) -> list[int]:
+    def build(span: tuple[int, int]) -> _Encoded:
         text = prompt.context(document, mention, span)
-        return encode(prompt.assemble(text, kept, mention))
+        return _encoded(prompt.assemble(text, kept, mention), encode)
 
     bounds = window or (document.passages[0].start, document.passages[-1].end)
-    fitting: list[int] | None = None
+    fitting: _Encoded | None = None
     for span in _growing_windows(document, mention, bounds):
-        ids = build(span)
-        if len(ids) > budget:
+        grown = build(span)
+        if len(grown.ids) > budget:
             break
-        fitting = ids
+        fitting = grown
     if fitting is None:
         fitting = _fit_words(document, mention, build, budget)
     if fitting is None:
         # The mention in its context and again in the last section is too much: leave memory out.
-        fitting, dropped = encode(prompt.assemble("", (), mention)), len(memory)
-    return FittedPrompt(fitting, dropped, cut_context=True)
+        fitting, dropped = _encoded(prompt.assemble("", (), mention), encode), len(memory)
+    return FittedPrompt(*fitting, dropped, cut_context=True)
+
+
+def _encoded(text: str, encode: Encode) -> _Encoded:
+    return _Encoded(text, encode(text))
 
 
 def _newest(
@@ -132,13 +143,13 @@ def _growing_windows(
 def _fit_words(
     document: Document,
     mention: Mention,
-    build: Callable[[tuple[int, int]], list[int]],
+    build: Callable[[tuple[int, int]], _Encoded],
     budget: int,
-) -> list[int] | None:
+) -> _Encoded | None:
     """The widest stretch of whole words around a mention that fits, by bisection."""
     passage = document.passages[document.passage_of(mention)]
     low, high = 0, budget * _MAX_CHARACTERS_PER_TOKEN
-    fitting: list[int] | None = None
+    fitting: _Encoded | None = None
     while low <= high:
         radius = (low + high) // 2
         start = max(passage.start, mention.start - radius)
@@ -150,9 +161,9 @@ def _fit_words(
             start += 1
         while mention.end < end < passage.end and not text[end - passage.start].isspace():
             end -= 1
-        ids = build((start, end))
-        if len(ids) <= budget:
-            fitting, low = ids, radius + 1
+        built = build((start, end))
+        if len(built.ids) <= budget:
+            fitting, low = built, radius + 1
         else:
             high = radius - 1
     return fitting

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spacy_bel.candidates import get_candidates
 from spacy_bel.corpora.docs import to_doc
 from spacy_bel.corpora.document import Annotation, CorpusDocument
+from spacy_bel.corpora.folds import assign_folds, without_copies
 from spacy_bel.corpora.training_mentions import add_training_mentions
 from spacy_bel.errors import SettingsError
 from spacy_bel.kb import Concept, KnowledgeBaseBuilder
@@ -20,7 +21,7 @@ from spacy_bel.retriever.component import RetrieverPipe
 from spacy_bel.retriever.ensemble import EnsembleRetriever
 from spacy_bel.retriever.exact import ExactRetriever
 from spacy_bel.retriever.ngrams import NgramRetriever
-from spacy_bel.retriever.proposals import Proposals, assign_folds, without_copies
+from spacy_bel.retriever.proposals import Proposals
 
 NLP = spacy.blank("en")
 

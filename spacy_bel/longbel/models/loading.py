@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -62,7 +63,11 @@ def copy_model(model: LanguageModel, target: Path) -> None:
         return
     target.mkdir(parents=True, exist_ok=True)
     if source is None:
-        model.save(target)  # type: ignore[attr-defined]
+        # Weights may be mapped from the very files that are written: these are replaced whole.
+        with tempfile.TemporaryDirectory(dir=target.parent) as written:
+            model.save(Path(written))  # type: ignore[attr-defined]
+            for file in sorted(Path(written).iterdir()):
+                file.replace(target / file.name)
         return
     for file in sorted(Path(source).iterdir()):
         if file.is_file() and file.suffix in _SUFFIXES:

@@ -1,0 +1,111 @@
+"""What `longbel_linker` learns from and with: its settings, and its model as thinc trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import torch
+from thinc.api import Model
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..kb import KnowledgeBase
+from ..torch_shim import engine_model, get_shim, has_engine
+from .models.base import LanguageModel
+from .models.loading import copy_model, resolve_model
+from .training.building import GroupSource, MemorySource
+from .training.objectives import objective_of
+from .training.sequence import TokenSequence
+from .training.targets import TargetChooser, TargetName, make_targets
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How examples are made of documents.
+
+    target: which name of the gold concept is learned: a name that `make_targets` knows, or a
+    `TargetChooser`. memory: what prompts show of earlier links, groups: where those of mentions
+    come from; see `ExampleBuilder`. batch_tokens: that are learned from at once.
+
+    Raises SettingsError for a setting that cannot be used.
+    """
+
+    target: str | TargetChooser = "tfidf"
+    memory: MemorySource = "gold"
+    groups: GroupSource = "label"
+    batch_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        for name, known in (("memory", MemorySource), ("groups", GroupSource)):
+            if (value := getattr(self, name)) not in get_args(known):
+                choices = ", ".join(map(repr, get_args(known)))
+                raise SettingsError(f"learning.{name} is {value!r}: use one of {choices}.")
+        if self.batch_tokens < 1:
+            raise SettingsError(f"learning.batch_tokens is {self.batch_tokens}: give 1 or more.")
+
+    @classmethod
+    def from_config(cls, settings: Mapping[str, Any] | None) -> LearningSettings:
+        """Read the block ``[components.longbel_linker.learning]``."""
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(settings or {}) - set(known)):
+            raise SettingsError(
+                f"learning has no setting {unknown[0]!r}: it has {', '.join(known)}."
+            )
+        return cls(**(settings or {}))
+
+    def chooser(self, kb: KnowledgeBase) -> TargetChooser:
+        """What chooses the names of a knowledge base."""
+        if isinstance(self.target, str):
+            return make_targets(cast(TargetName, self.target), kb)
+        return self.target
+
+
+class LearningModel:
+    """A language model as `spacy_bel.torch_shim.Engine`: batches of sequences in, what their
+    learned tokens are given out.
+    """
+
+    def __init__(self, language_model: LanguageModel) -> None:
+        self.language_model = language_model
+        self.model: torch.nn.Module = objective_of(language_model)
+
+    def forward(self, batch: Sequence[TokenSequence]) -> Tensor:
+        """Log-probabilities of the learned tokens, shape (targets, 1)."""
+        log_probs: Tensor = self.model(batch)
+        return log_probs[:, None]
+
+    def to_disk(self, path: Path) -> None:
+        """Write the directory of the language model."""
+        copy_model(self.language_model, path)
+
+
+def thinc_model() -> Model[Any, Any]:
+    """A thinc model without a language model; see `learning_model`."""
+    return engine_model("longbel", _none, _load)
+
+
+def learning_model(model: Model[Any, Any], language_model: LanguageModel) -> LearningModel:
+    """What trains a language model, put into a thinc model if it is not yet there."""
+    shim = get_shim(model)
+    engine = shim.engine
+    if not isinstance(engine, LearningModel) or engine.language_model is not language_model:
+        engine = LearningModel(language_model)
+        shim.set_engine(engine)
+    return engine
+
+
+def stop_learning(model: Model[Any, Any]) -> None:
+    """Let a model that was trained be read again."""
+    if has_engine(model):
+        get_shim(model).engine.model.eval()  # type: ignore[union-attr]
+
+
+def _load(path: Path, device: torch.device) -> LearningModel:
+    return LearningModel(resolve_model(path, device=str(device)))
+
+
+def _none(device: torch.device) -> LearningModel:
+    raise SettingsError("The model of a linker is loaded by the component.")

@@ -1,0 +1,1 @@
+"""Teaching language models to generate names: examples, robust memory, trainers."""
