@@ -1,7 +1,7 @@
 """Query expansion: what a document says about a mention that its own string does not.
 
 Plain strings and character offsets, no spaCy and no model: long forms of abbreviations that the
-document defines, and the parts of composite mentions.
+document defines, the parts of composite mentions, American spelling.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from spacy_bel.expansion.abbreviations import (
 from spacy_bel.expansion.appositions import find_appositions
 from spacy_bel.expansion.composites import split_composite
 from spacy_bel.expansion.replacer import Replacer
+from spacy_bel.expansion.spelling import american
 
 __all__ = [
     "Abbreviation",
@@ -50,6 +51,8 @@ def expand(
 ) -> list[list[Query]]:
     """The strings to search for, for each mention of a document, the most trustworthy first.
 
+    Strings in British spelling are followed by the same in American spelling.
+
     text: the document.
     mentions: character offsets, end exclusive, in any order; they may overlap.
     abbreviations: add what short forms and codes stand for in this document.
@@ -79,4 +82,6 @@ def _queries(
     if composites:
         for part in split_composite(surface if long is None else long):
             weights.setdefault(part, PART_WEIGHT)
+    for string, weight in [*weights.items()]:
+        weights.setdefault(american(string), weight)
     return [Query(*item) for item in weights.items()]

@@ -85,6 +85,9 @@ def _defined(context: Context, start: int, end: int) -> Iterator[Abbreviation]:
     found = False
     for number, (first, last) in enumerate(inside):
         short = text[first:last]
+        if len(short) == 1:
+            yield from _single_letter(context, first, before)
+            continue
         if not (is_short_form(short) or _is_lower_case_short_form(context, first, last, before)):
             continue
         defined = list(_before(context, left, before, first, last, end))
@@ -134,6 +137,19 @@ def _before(
     stop = around[1] if around else head.end() if head else end
     if stop > end:
         yield Abbreviation(short, f"{long} {text[end:stop].strip()}", first, at, stop)
+
+
+def _single_letter(context: Context, at: int, before: int) -> Iterator[Abbreviation]:
+    """What a capital stands for that is a mention right after one that begins with it."""
+    text, mention = context.text, context.mention_before(before)
+    if (
+        mention
+        and text[at].isupper()
+        and context.mention_before(at + 1) == (at, at + 1)
+        and text[mention[0]].upper() == text[at]
+        and mention[1] - mention[0] > 1
+    ):
+        yield Abbreviation(text[at], text[slice(*mention)], at, *mention)
 
 
 def _is_lower_case_short_form(context: Context, first: int, last: int, before: int) -> bool:

@@ -10,7 +10,8 @@ LONGEST_BRACKETS = 200
 LONGEST_CONTEXT = 160
 # Sentence ends, across which no definition reaches.
 _END = re.compile(r"[.?!]\s+(?=[A-Z])|[;\n]")
-_SEPARATOR = re.compile(r"\s*[;,:]\s*|\s+(?:or|and|&)\s+|/")
+# Not the comma of "cyclic adenosine 3',5'-monophosphate".
+_SEPARATOR = re.compile(r"\s*(?:[;:]|,(?!\d))\s*|\s+(?:or|and|&)\s+|/")
 _LEAD = re.compile(
     r"(?:(?:or|and|also|hereafter|henceforth|abbreviated|abbr\.|designated|termed|called|known as"
     r"|referred to as|i\.e\.,?|e\.g\.,?|as|to|for|the)\s+)+",

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 _WORD = re.compile(r"[^\W_]+")
-_SHORT = re.compile(r"[^\W_][\w\-/+'.()]*(?: [\w\-/+'.]+){0,2}")
+_SHORT = re.compile(r"[^\W_](?:[\w\-/+'.()]|,(?=\d))*(?: [\w\-/+'.]+){0,2}")
 _PLURAL = re.compile(r"(?<=[A-Z\d])'?s$")
 _LONGEST_SHORT_FORM = 14
 # Words that short forms pass over.

@@ -34,7 +34,9 @@ class Replacer:
             elif all(long.lower() != other.lower() for _, other in known):
                 known.append((start, long))
         self._long_of_numbered = dict(self._numbered())
-        keys = sorted({*self._long, *self._long_of_numbered}, key=lambda key: (-len(key), key))
+        # A single letter is replaced where it is a whole mention, not within one ("T cell").
+        longer = {key for key in (*self._long, *self._long_of_numbered) if len(key) > 1}
+        keys = sorted(longer, key=lambda key: (-len(key), key))
         choice = "|".join("-?".join(map(re.escape, key)) for key in keys)
         short = rf"({choice})(?:-?({_NUMBER})|'?s)?(?!\w)"
         self._pattern = re.compile(rf"(?<!\w){short}(\s+[\w-]+)?") if keys else None
@@ -46,6 +48,8 @@ class Replacer:
         at: character offset of the mention; of several definitions of a short form the last one
             before it counts, or the first one.
         """
+        if len(surface) == 1:
+            return self._chosen(surface, at)
         if self._pattern is None or self._defined is None or len(surface) > _LONGEST_MENTION:
             return None
 

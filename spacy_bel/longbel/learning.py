@@ -29,6 +29,7 @@ class LearningSettings:
     target: which name of the gold concept is learned: a name that `make_targets` knows, or a
     `TargetChooser`. memory: what prompts show of earlier links, groups: where those of mentions
     come from; see `ExampleBuilder`. batch_tokens: that are learned from at once.
+    label_smoothing: share of a learned token's weight that all tokens get alike.
 
     Raises SettingsError for a setting that cannot be used.
     """
@@ -37,12 +38,17 @@ class LearningSettings:
     memory: MemorySource = "gold"
     groups: GroupSource = "label"
     batch_tokens: int = 4096
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         for name, known in (("memory", MemorySource), ("groups", GroupSource)):
             if (value := getattr(self, name)) not in get_args(known):
                 choices = ", ".join(map(repr, get_args(known)))
                 raise SettingsError(f"learning.{name} is {value!r}: use one of {choices}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise SettingsError(
+                f"learning.label_smoothing is {self.label_smoothing}: give 0 to below 1."
+            )
         if self.batch_tokens < 1:
             raise SettingsError(f"learning.batch_tokens is {self.batch_tokens}: give 1 or more.")
 
@@ -68,9 +74,9 @@ class LearningModel:
     learned tokens are given out.
     """
 
-    def __init__(self, language_model: LanguageModel) -> None:
+    def __init__(self, language_model: LanguageModel, label_smoothing: float = 0.0) -> None:
         self.language_model = language_model
-        self.model: torch.nn.Module = objective_of(language_model)
+        self.model: torch.nn.Module = objective_of(language_model, label_smoothing=label_smoothing)
 
     def forward(self, batch: Sequence[TokenSequence]) -> Tensor:
         """Log-probabilities of the learned tokens, shape (targets, 1)."""
@@ -87,12 +93,14 @@ def thinc_model() -> Model[Any, Any]:
     return engine_model("longbel", _none, _load)
 
 
-def learning_model(model: Model[Any, Any], language_model: LanguageModel) -> LearningModel:
+def learning_model(
+    model: Model[Any, Any], language_model: LanguageModel, settings: LearningSettings
+) -> LearningModel:
     """What trains a language model, put into a thinc model if it is not yet there."""
     shim = get_shim(model)
     engine = shim.engine
     if not isinstance(engine, LearningModel) or engine.language_model is not language_model:
-        engine = LearningModel(language_model)
+        engine = LearningModel(language_model, settings.label_smoothing)
         shim.set_engine(engine)
     return engine
 

@@ -92,7 +92,7 @@ class TrainableLinker(LinkerResources):
         """Learn from a batch of examples; see `LearningPipe.update`."""
         self.prepare()
         model = self.language_model
-        learning_model(self.model, model)
+        learning_model(self.model, model, self.learning)
         losses = super().update(examples, drop=drop, sgd=sgd, losses=losses)
         model.directory = None  # its files are those of another model now
         return losses

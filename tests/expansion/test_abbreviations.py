@@ -50,6 +50,11 @@ def pairs(text, *mentions):
         ("gastrointestinal (GI) bleeding", ("GI", "gastrointestinal")),
         ("puromycin aminonucleoside, (PAN) in", ("PAN", "puromycin aminonucleoside")),
         ("phenobarbital (PB: 15 mg per rat)", ("PB", "phenobarbital")),
+        ("5,6-dihydroxytryptamine (5,6-DHT)", ("5,6-DHT", "5,6-dihydroxytryptamine")),
+        (
+            "cGMP (cyclic guanosine 3',5'-monophosphate)",
+            ("cGMP", "cyclic guanosine 3',5'-monophosphate"),
+        ),
     ],
 )
 def test_definitions_need_no_mentions(text, expected):
@@ -241,3 +246,21 @@ def test_parts_of_a_hyphenated_short_form():
     # A definition of its own comes first.
     text += " Hydroxyproline turnover (HPT) is normal."
     assert expand_abbreviations("HPT", find_abbreviations(text)) == "Hydroxyproline turnover"
+
+
+@pytest.mark.parametrize("brackets", ["(C)", "(C, 10 mg/kg)", "(C; n = 8)"])
+def test_a_letter_that_is_a_mention_stands_for_the_mention_before_it(brackets):
+    text = f"given cortisone {brackets} or saline; C lowered the C fibre response"
+    mentions = [(6, 15), (17, 18), (text.index("; C") + 2, text.index("; C") + 3)]
+    assert ("C", "cortisone") in [(a.short, a.long) for a in find_abbreviations(text, mentions)]
+    # Not where the letter is no mention, nor where the mention has another initial.
+    assert not find_abbreviations(text, mentions[:1])
+    assert not find_abbreviations(text.replace("cortisone", "bortisone"), mentions)
+
+
+def test_a_letter_is_replaced_as_a_whole_mention_only():
+    text = "given cortisone (C)"
+    found = find_abbreviations(text, [(6, 15), (17, 18)])
+    assert expand_abbreviations("C", found) == "cortisone"
+    assert expand_abbreviations("C cell hyperplasia", found) is None
+    assert expand_abbreviations("C3", found) is None

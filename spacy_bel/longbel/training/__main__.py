@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,7 +129,7 @@ def train_pipeline(
         linker.language_model,
         linker.prompt,
         examples,
-        training.settings,
+        replace(training.settings, label_smoothing=linker.learning.label_smoothing),
         generator,
         dev=dev,
         force=force,

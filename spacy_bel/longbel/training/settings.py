@@ -53,6 +53,7 @@ class TrainingSettings:
     micro_batch_tokens: tokens that a process reads at once; the step's other tokens follow before
         the optimizer steps. None for all. Halved, with a warning, where memory runs out.
     dropout: share of values that are dropped; None for what the model has by itself.
+    label_smoothing: share of a learned token's weight that all tokens get alike.
     dtype: "bfloat16" to run matrix products in 16 bits; weights stay in the precision that the
         model was loaded with.
     gradient_checkpointing: compute layers again in the backward pass rather than keep their states.
@@ -78,6 +79,7 @@ class TrainingSettings:
     batch_tokens: int = 16_384
     micro_batch_tokens: int | None = None
     dropout: float | None = None
+    label_smoothing: float = 0.0
     dtype: Dtype = "float32"
     gradient_checkpointing: bool = False
     lora: LoraSettings | None = None
@@ -98,6 +100,7 @@ class TrainingSettings:
         for name in ("warmup", "weight_decay", "checkpoint_every", "eval_every", "patience"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         self._check("dropout", self.dropout is None or 0 <= self.dropout < 1, "0 to below 1")
+        self._check("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1")
         self._check(
             "betas", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two below 1"
         )

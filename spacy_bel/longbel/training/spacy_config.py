@@ -28,6 +28,7 @@ _ELSEWHERE = {
     "epochs": "[training] max_epochs",
     "max_steps": "[training] max_steps",
     "dropout": "[training] dropout",
+    "label_smoothing": "label_smoothing under [components.longbel_linker.learning]",
     "eval_every": "[training] eval_frequency",
     "patience": "[training] patience",
     "seed": "[training] seed",

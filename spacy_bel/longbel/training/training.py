@@ -120,6 +120,7 @@ def train(
         model,
         dropout=settings.dropout,
         gradient_checkpointing=settings.gradient_checkpointing,
+        label_smoothing=settings.label_smoothing,
     )
     devices = [objective.device] if objective.device.type == "cuda" else []
     with torch.random.fork_rng(devices):

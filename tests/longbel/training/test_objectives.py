@@ -271,3 +271,18 @@ def test_copy_networks_drop_what_the_settings_say():
 def test_other_models_are_refused():
     with pytest.raises(ModelError, match="cannot be trained"):
         objective_of(object())
+
+
+def test_smoothed_labels():
+    model = tiny_llama(sharpness=0.1)
+    learned = sequence([5, 9, 12, 20], (2, 4))
+    logits = model.model(torch.tensor([[5, 9, 12, 20]])).logits[0, 1:3]
+    smoothed = torch.nn.CrossEntropyLoss(label_smoothing=0.1, reduction="none")
+    expected = -smoothed(logits, torch.tensor([12, 20]))
+    torch.testing.assert_close(objective_of(model, label_smoothing=0.1)([learned]), expected)
+    network = CopyNetwork(
+        CopyConfig(vocab_size=30, open_id=3, close_id=4, hidden_size=8, layers=1, heads=2)
+    )
+    copies = CopyLanguageModel(network, character_tokenizer())
+    with pytest.raises(SettingsError, match="label_smoothing is 0.1"):
+        objective_of(copies, label_smoothing=0.1)

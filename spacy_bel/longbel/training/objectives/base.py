@@ -46,7 +46,13 @@ class Objective(nn.Module):
 
 
 class FromLogits(Objective):
-    """An objective whose model has one logit for every token of the vocabulary."""
+    """An objective whose model has one logit for every token of the vocabulary.
+
+    label_smoothing: share of each learned token's weight that all tokens get alike (Szegedy et al.
+    2016); `judge` passes it over.
+    """
+
+    label_smoothing: float = 0.0
 
     @abstractmethod
     def logits(self, batch: Sequence[TokenSequence]) -> tuple[Tensor, Tensor]:
@@ -55,7 +61,9 @@ class FromLogits(Objective):
     def forward(self, batch: Sequence[TokenSequence]) -> Tensor:
         """As in `Objective`."""
         logits, targets = self.logits(batch)
-        return -nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+        return -nn.functional.cross_entropy(
+            logits.float(), targets, reduction="none", label_smoothing=self.label_smoothing
+        )
 
     @torch.no_grad()
     def judge(self, batch: Sequence[TokenSequence]) -> Judged:
