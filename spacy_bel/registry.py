@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from spacy_bel.kb.knowledge_base import KnowledgeBase
     from spacy_bel.longbel.models.base import LanguageModel
+    from spacy_bel.longbel.training.targets import TargetChooser
     from spacy_bel.retriever.index import Retriever
     from spacy_bel.retriever.reformulation.base import QueryReformulator
 
@@ -311,6 +312,24 @@ def causal_lm_reformulator(
         device=device,
         dtype=dtype,
     )
+
+
+def embedding_targets(
+    model: str, preset: str | None = None, device: str | None = None
+) -> Callable[[], TargetChooser]:
+    """Target names "spacy_bel.EmbeddingTargets.v1": those most like the mention to a bi-encoder.
+
+    model, preset, device: see `spacy_bel.retriever.encoder.Encoder.from_pretrained`; the published
+    models of LongBEL tried CODER-all so. The encoder is read when training begins.
+    """
+    return partial(_load_embedding_targets, model, preset, device)
+
+
+def _load_embedding_targets(model: str, preset: str | None, device: str | None) -> TargetChooser:
+    from spacy_bel.longbel.training.targets import EmbeddingTargets
+    from spacy_bel.retriever.encoder import Encoder
+
+    return EmbeddingTargets(Encoder.from_pretrained(model, preset=preset, device=device))
 
 
 def crossencoder_architecture(

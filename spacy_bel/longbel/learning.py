@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -26,15 +26,15 @@ from .training.targets import TargetChooser, TargetName, make_targets
 class LearningSettings:
     """How examples are made of documents.
 
-    target: which name of the gold concept is learned: a name that `make_targets` knows, or a
-    `TargetChooser`. memory: what prompts show of earlier links, groups: where those of mentions
-    come from; see `ExampleBuilder`. batch_tokens: that are learned from at once.
-    label_smoothing: share of a learned token's weight that all tokens get alike.
+    target: which name of the gold concept is learned: what `make_targets` knows by a name, a
+    `TargetChooser`, or a function that returns one. memory: what prompts show of earlier links,
+    groups: where those of mentions come from; see `ExampleBuilder`. batch_tokens: that are learned
+    from at once. label_smoothing: share of a learned token's weight that all tokens get alike.
 
     Raises SettingsError for a setting that cannot be used.
     """
 
-    target: str | TargetChooser = "tfidf"
+    target: str | TargetChooser | Callable[[], TargetChooser] = "tfidf"
     memory: MemorySource = "gold"
     groups: GroupSource = "label"
     batch_tokens: int = 4096
@@ -66,7 +66,7 @@ class LearningSettings:
         """What chooses the names of a knowledge base."""
         if isinstance(self.target, str):
             return make_targets(cast(TargetName, self.target), kb)
-        return self.target
+        return self.target() if callable(self.target) else self.target
 
 
 class LearningModel:

@@ -11,6 +11,7 @@ from thinc.api import Adam
 from spacy_bel.candidates import Candidate, set_candidates
 from spacy_bel.errors import SettingsError, TrainingError
 
+from ..retriever.tiny_encoders import write_encoder
 from .conftest import tiny_llama
 from .helpers import TEXT, links, marked
 
@@ -153,3 +154,20 @@ def test_settings(build):
         with pytest.raises(SettingsError, match=message):
             nlp = build(learning=learning)
             nlp.initialize(lambda: [example(nlp)])  # noqa: B023
+
+
+def test_targets_by_a_bi_encoder(build, tmp_path):
+    write_encoder(tmp_path / "encoder", "bert")
+    target = {
+        "@misc": "spacy_bel.EmbeddingTargets.v1",
+        "model": str(tmp_path / "encoder"),
+        "preset": "minilm",
+    }
+    nlp = build(learning={"target": target, "memory": "none"})
+    nlp.initialize(lambda: [example(nlp)])
+    assert nlp.update([example(nlp)])[NAME] > 0
+    # What a model was trained with is no part of what it takes to use it.
+    (tmp_path / "encoder").rename(tmp_path / "gone")
+    nlp.to_disk(tmp_path / "nlp")
+    again = spacy.load(tmp_path / "nlp")
+    assert links(again(marked(again))) == rounded(links(nlp(marked(nlp))))
