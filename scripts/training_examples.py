@@ -8,6 +8,7 @@ is not offered as a target, so that the generator has to learn synonyms instead 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,18 @@ def read_templates(path: Path) -> tuple[list[str], list[str]]:
     lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     evaluation = lines[::6]
     return [line for line in lines if line not in evaluation], evaluation
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names that differ in more than the order of their words, or a plural.
+
+    Thesauri list many of these, and disturbed names have them anyway.
+    """
+    bags: dict[tuple[str, ...], str] = {}
+    for name in names:
+        words = re.findall(r"[^\W_]+", fold(name))
+        bags.setdefault(tuple(sorted(word.rstrip("s") for word in words)), name)
+    return list(bags.values())
 
 
 def sentence(template: str, mention: str, other: str) -> str:
@@ -105,7 +118,7 @@ class Similarity:
 
 
 class ExampleMaker:
-    """An endless, seeded stream of examples; each pass uses every name once as a mention.
+    """An endless, seeded stream of examples; each pass uses every distinct name as a mention.
 
     terms: the terminology without its held-out names. held_out: folded names that must not occur
     as a mention, not even by chance.
@@ -117,11 +130,12 @@ class ExampleMaker:
         self.rng = random.Random(seed)
         self.terms = terms
         self.templates = templates
-        self.pairs = [(i, name) for i, term in enumerate(terms) for name in term.names]
+        self.pairs = [(i, name) for i, term in enumerate(terms) for name in distinct(term.names)]
         self.similarity = Similarity(name for term in terms for name in term.names)
         self.owners: dict[str, set[str]] = {}
-        for index, name in self.pairs:
-            self.owners.setdefault(fold(name), set()).add(terms[index].code)
+        for term in terms:
+            for name in term.names:
+                self.owners.setdefault(fold(name), set()).add(term.code)
         self.held_out = held_out
         self.passes = 0
         self._queue: list[tuple[int, str]] = []

@@ -16,6 +16,7 @@ from spacy_bel.cli.corpus import info as corpus_info
 from spacy_bel.cli.demo import demo
 from spacy_bel.cli.evaluate import evaluate
 from spacy_bel.cli.evaluate_retriever import evaluate_retriever
+from spacy_bel.cli.examples import examples
 from spacy_bel.cli.explain import explain
 from spacy_bel.cli.import_ import import_longbel
 from spacy_bel.cli.kb import info, search
@@ -72,6 +73,7 @@ bel.command("evaluate", no_args_is_help=True)(evaluate)
 bel.command("evaluate-retriever", no_args_is_help=True)(evaluate_retriever)
 bel.command("candidates", no_args_is_help=True)(candidates)
 bel.command("memory", no_args_is_help=True, context_settings=_OVERRIDES)(memory)
+bel.command("examples", no_args_is_help=True)(examples)
 bel.command("calibrate", no_args_is_help=True)(calibrate)
 bel.command("explain", no_args_is_help=True)(explain)
 bel.command("synthesize", no_args_is_help=True)(synthesize)
