@@ -256,7 +256,8 @@ def test_an_interruption_keeps_what_is_in_flight(run, service):
 CHILD = """
     import signal
     import sys
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    # What is started in the background ignores interruptions.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from spacy_bel.kb import Concept, KnowledgeBaseBuilder
     from spacy_bel.synthesis import *
     builder = KnowledgeBaseBuilder("test", release="1", licence="CC0")
