@@ -26,6 +26,7 @@ __all__ = [
     "expand_abbreviations",
     "find_abbreviations",
     "split_composite",
+    "written_out",
 ]
 
 # Selected on the train and development splits of NCBI Disease and BC5CDR, see
@@ -62,6 +63,20 @@ def expand(
     replace = Replacer(found)
     aside = Replacer(find_appositions(text, mentions, replace) if abbreviations else ())
     return [_queries(text[start:end], start, replace, aside, composites) for start, end in mentions]
+
+
+def written_out(text: str, mentions: Sequence[tuple[int, int]]) -> list[str]:
+    """Each mention with the long forms that the document gives for short forms in it.
+
+    text: the document. mentions: character offsets, end exclusive, in any order.
+    """
+    replace = Replacer(find_abbreviations(text, mentions))
+    return [_written_out(text[start:end], start, replace) for start, end in mentions]
+
+
+def _written_out(surface: str, at: int, replace: Replacer) -> str:
+    long = replace(surface, at)
+    return surface if long is None else replace.whole(surface) or long
 
 
 def _queries(

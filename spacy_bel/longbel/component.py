@@ -56,7 +56,8 @@ class LongBELLinker(TrainableLinker):
     own, otherwise 1. num_beams, decoding, composites, candidates: see `SearchSettings`. merge,
     score: see `Merging`. memory, memory_size, memory_repeats: see `memory_policy`. passes: with 2
     documents are read again with the links of all their mentions. overwrite: if not, a mention that
-    has a `kb_id_` and no candidates keeps it, and it enters memory. ensemble: see
+    has a `kb_id_` and no candidates keeps it, and it enters memory. abbreviations: write out short
+    forms that the document defines, in mentions and memory. ensemble: see
     `MemberSettings.from_config`. compat: "longbel" links the mentions that the published
     implementation would link, see docs/compatibility.md. batch_size, batch_tokens: documents in
     flight, and the tokens of theirs held at once. device, dtype: where and in which precision the
@@ -85,6 +86,7 @@ class LongBELLinker(TrainableLinker):
         memory_repeats: bool = True,
         passes: Literal[1, 2] = 1,
         overwrite: bool = True,
+        abbreviations: bool = False,
         ensemble: Sequence[Mapping[str, Any]] | None = None,
         compat: str | None = None,
         batch_size: int = 16,
@@ -140,6 +142,7 @@ class LongBELLinker(TrainableLinker):
             "max_length": max_length,
         }
         self.cfg["overwrite"] = overwrite
+        self.abbreviations = abbreviations
 
     @property
     def engine(self) -> Engine | EnsembleEngine:
@@ -263,6 +266,7 @@ class LongBELLinker(TrainableLinker):
             mentions,
             pinned=self._pinned,
             retrieved=bool(self.search.candidates) or self.learning.memory == "predicted",
+            abbreviations=self.abbreviations,
         )
 
     def _pinned(self, span: Span) -> Candidate | None:

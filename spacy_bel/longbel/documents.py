@@ -7,6 +7,7 @@ from collections.abc import Callable
 from spacy.tokens import Doc, Span
 
 from ..candidates import Candidate, get_candidates
+from ..expansion import written_out
 from ..linking_pipe import MarkedDoc, MentionSpan
 from ..sentences import sentence_starts
 from .document import JOINT, Document, Mention, Passage
@@ -20,16 +21,21 @@ def to_document(
     *,
     pinned: Callable[[Span], Candidate | None] = lambda span: None,
     retrieved: bool = False,
+    abbreviations: bool = False,
 ) -> Document:
     """A document and some of its mentions, in the order given, as strings and offsets.
 
     pinned: gives the link of a mention for which none is to be found. retrieved: whether the
-    candidates of mentions are part of it.
+    candidates of mentions are part of it. abbreviations: whether short forms that the document
+    defines are written out in mentions, though not in their context.
 
     `doc.spans["passages"]` are its passages; without them the whole document is one. Sentences are
     those of the document if it has any, otherwise spaCy's rule-based ones.
     """
     doc = marked.doc
+    texts = [m.span.text for m in mentions]
+    if abbreviations:
+        texts = written_out(doc.text, [(m.span.start_char, m.span.end_char) for m in mentions])
     spans = sorted(doc.spans[PASSAGES]) if PASSAGES in doc.spans else []
     passages = tuple(Passage(span.start_char, span.text) for span in spans)
     return Document(
@@ -38,13 +44,13 @@ def to_document(
             Mention(
                 m.span.start_char,
                 m.span.end_char,
-                m.span.text,
+                text,
                 _prompt_group(m),
                 m.groups,
                 pinned(m.span),
                 tuple(get_candidates(m.span)) if retrieved else (),
             )
-            for m in mentions
+            for m, text in zip(mentions, texts, strict=True)
         ),
         _sentences(doc, passages, mentions),
     )

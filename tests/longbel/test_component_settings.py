@@ -249,3 +249,22 @@ def test_candidates_without_names_are_told_apart(make_nlp):
     codes = ["D5", "D3", "D2"]
     for code, found in zip(codes, nlp.pipe(map(doc, codes)), strict=True):
         assert code in {c.code for c in found.ents[0]._.kb_candidates}
+
+
+def test_short_forms_are_written_out(make_nlp):
+    text = "Severe heart attak (HA) came first. HA again, and a cold."
+    mentions = [("heart attak", "Disorders"), ("HA", "Disorders"), ("HA", "Disorders")]
+    nlp = make_nlp(prompt="hybrid_long", abbreviations=True)
+    linker = nlp.get_pipe("longbel_linker")
+    marked_doc = linker.mark(marked(nlp, text, mentions))
+    document = linker.document_of(marked_doc, linker.read_mentions(marked_doc))
+    assert [m.text for m in document.mentions] == ["heart attak"] * 3
+    assert [(m.start, m.end) for m in document.mentions] == [(7, 18), (20, 22), (36, 38)]
+    # The context stays as it was written, and equal prompts have equal answers.
+    prompt = linker.prompt.assemble(
+        linker.prompt.context(document, document.mentions[2], None), (), document.mentions[2]
+    )
+    assert "first. [HA] again" in prompt and prompt.endswith("[heart attak]{Disorders}")
+    plain = make_nlp(prompt="mention", abbreviations=True)
+    doc = plain(marked(plain, text, mentions))
+    assert len({ent.kb_id_ for ent in doc.ents}) == 1
