@@ -17,6 +17,7 @@ from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.training import Example, validate_examples
 from thinc.api import Model, Optimizer
 
+from .dropout import set_dropout
 from .errors import ModelError, TrainingError
 from .linking_pipe import LinkingPipe
 from .memory import free_memory, is_out_of_memory
@@ -171,13 +172,3 @@ class LearningPipe(LinkingPipe, TrainablePipe):
         # These are no entries of `__dict__`: spaCy keeps them in C.
         kept_in_c = ("vocab", "model", "cfg", "scorer")
         return {**super()._state(), **{key: getattr(self, key) for key in kept_in_c}}
-
-
-def set_dropout(model: torch.nn.Module, drop: float) -> None:
-    """Set the dropout of a torch model of transformers, that of attention included."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = drop
-        for attribute in ("dropout_prob", "attention_dropout"):
-            if isinstance(getattr(module, attribute, None), float):
-                setattr(module, attribute, drop)

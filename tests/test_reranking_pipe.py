@@ -13,8 +13,8 @@ from spacy.training import Example
 from thinc.api import Adam
 
 from spacy_bel.candidates import Candidate
+from spacy_bel.dropout import set_dropout
 from spacy_bel.errors import ModelError, TrainingError
-from spacy_bel.learning_pipe import set_dropout
 from spacy_bel.reranking_pipe import judged_mentions, reordered
 
 from .crossencoder.samples import write_model

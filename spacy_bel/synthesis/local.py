@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
-    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     TemperatureLogitsWarper,
@@ -21,6 +20,7 @@ from transformers import (
 from spacy_bel.errors import SettingsError
 from spacy_bel.longbel.models.causal_lm import CausalLanguageModel
 from spacy_bel.longbel.models.chat import ChatEncoder
+from spacy_bel.longbel.models.greedy import greedy
 from spacy_bel.memory import free_memory, is_out_of_memory
 from spacy_bel.synthesis.base import Answer, Failure, Request
 
@@ -135,7 +135,7 @@ class CausalLMGenerator:
         model = self.language_model
         tokenizer, network = model.tokenizer, model.model
         own = network.generation_config
-        config = _settings(tokenizer, own, self.max_tokens)
+        config = greedy(tokenizer, own, self.max_tokens)
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), int(config.pad_token_id))
         seen = torch.zeros_like(ids)
@@ -194,18 +194,3 @@ def _gumbel(size: int, generator: torch.Generator) -> Tensor:
     # Twice a logarithm of numbers that may be rounded to 0 or 1.
     exponential = torch.empty(size).exponential_(generator=generator).clamp_min(tiny)
     return -torch.log(exponential)
-
-
-def _settings(tokenizer: Any, own: GenerationConfig, max_new_tokens: int) -> GenerationConfig:
-    """The best token each time; of a model's own settings only the tokens that end its answers."""
-    ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
-    closing = sorted({int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None})
-    pad = tokenizer.pad_token_id
-    return GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=closing or None,
-        bos_token_id=own.bos_token_id,
-        pad_token_id=pad if pad is not None else closing[0] if closing else 0,
-    )

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from spacy_bel.longbel.models.causal_lm import CausalLanguageModel
+from spacy_bel.longbel.models.greedy import greedy
 
 
 def continue_greedily(
@@ -28,7 +29,7 @@ def continue_greedily(
     up to rounding. What the model's own settings say about decoding plays no part.
     """
     tokenizer, network = model.tokenizer, model.model
-    config = _greedy(tokenizer, network.generation_config, max_new_tokens)
+    config = greedy(tokenizer, network.generation_config, max_new_tokens)
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), int(config.pad_token_id))
     seen = torch.zeros_like(ids)
@@ -62,21 +63,6 @@ class _Done(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         done = [self.is_done(row) for row in input_ids[:, self.width :].cpu()]
         return torch.tensor(done, device=input_ids.device)
-
-
-def _greedy(tokenizer: Any, own: GenerationConfig, max_new_tokens: int) -> GenerationConfig:
-    """Greedy decoding; of a model's own settings only the tokens that end its answers."""
-    ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
-    closing = sorted({int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None})
-    pad = tokenizer.pad_token_id
-    return GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=closing or None,
-        bos_token_id=own.bos_token_id,
-        pad_token_id=pad if pad is not None else closing[0] if closing else 0,
-    )
 
 
 @contextmanager

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....dropout import set_dropout
 from ....errors import ModelError
 from ....memory import is_out_of_memory
 from ..sequence import TokenSequence
 from .base import FromLogits
-from .dropout import set_dropout
 from .packed_attention import PackedAttention
 from .packing import Bucket, Pack, pack
 
@@ -43,7 +43,7 @@ class CausalObjective(FromLogits):
         self._keeps = "logits_to_keep" in inspect.signature(network.forward).parameters
         self._attention: PackedAttention | None = None
         if dropout is not None:
-            set_dropout(network, dropout)
+            set_dropout(network, dropout, adapters=False)
         #: Whether sequences are read without padding.
         self.packs = self._can_pack()
         if gradient_checkpointing:

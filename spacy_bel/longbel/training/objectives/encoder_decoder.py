@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ....dropout import set_dropout
 from ..sequence import TokenSequence
 from .base import FromLogits
-from .dropout import set_dropout
 
 #: Sequences share a call if the shortest source has at least this share of the longest's tokens.
 _SIMILAR = 0.75
@@ -35,7 +35,7 @@ class EncoderDecoderObjective(FromLogits):
         super().__init__()
         self.network = network
         if dropout is not None:
-            set_dropout(network, dropout)
+            set_dropout(network, dropout, adapters=False)
         if gradient_checkpointing:
             network.gradient_checkpointing_enable({"use_reentrant": False})
 

@@ -15,10 +15,13 @@ _SHARES = (
 )
 
 
-def set_dropout(network: nn.Module, share: float) -> None:
-    """Drop that share of values wherever the network drops any, but in adapters."""
+def set_dropout(network: nn.Module, share: float, *, adapters: bool = True) -> None:
+    """Drop that share of values wherever a network drops any, that of attention included.
+
+    adapters: also in low-rank adapters, which have a setting of their own.
+    """
     for name, module in network.named_modules():
-        if "lora_" in name:
+        if "lora_" in name and not adapters:
             continue
         if isinstance(module, nn.Dropout):
             module.p = share
