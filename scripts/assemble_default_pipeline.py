@@ -1,6 +1,7 @@
 """Put the default pipeline together from its config and a trained model.
 
     python scripts/assemble_default_pipeline.py training/default_model assets/en_bel_hpo
+    python -m spacy bel calibrate assets/en_bel_hpo assets/hpo_notes/dev.jsonl --force
 
 The ontology itself is not stored: it is built from the extra `hpo` where the pipeline is loaded.
 """
@@ -29,7 +30,7 @@ def main() -> None:
     nlp.meta.update(
         name="bel_hpo",
         version="0.1.0",
-        description="Dictionary mentions of the Human Phenotype Ontology, linked by a small model.",
+        description="Dictionary mentions of the Human Phenotype Ontology, linked by names and a model.",
         author="the spacy-bel authors",
         license="MIT",
         requirements=["spacy-bel[hpo]>=0.1.0,<0.2.0"],

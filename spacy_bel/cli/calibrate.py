@@ -74,7 +74,10 @@ def calibrate(
     before = _figures(pipe, examples)
     fitted = dict(pipe.calibrate(_fresh(examples), **_options(pipe, retriever_scores)))
     after = _figures(pipe, examples)
-    _write(nlp, target, replace=output is None or force)
+    # Opened again: this one's vocabulary has the words of the corpus, which may be confidential.
+    untouched, _ = _opened(pipeline, code, name)
+    untouched.get_pipe(name).cfg.update(fitted)  # type: ignore[attr-defined]
+    _write(untouched, target, replace=output is None or force)
     if as_json:
         result = {"component": name, "calibration": fitted, "before": before, "after": after}
         typer.echo(json.dumps(result, indent=2))

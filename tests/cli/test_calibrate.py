@@ -59,6 +59,12 @@ def test_fitted_values_are_stored(bel, folder, pipeline):
     assert [path.name for path in pipeline.parent.iterdir()] == ["pipeline"]
 
 
+def test_no_word_of_the_corpus_is_stored(bel, folder, pipeline):
+    before = (pipeline / "vocab" / "strings.json").read_text()
+    assert bel("calibrate", pipeline, folder / "dev.spacy").exit_code == 0
+    assert (pipeline / "vocab" / "strings.json").read_text() == before and "chronic" not in before
+
+
 def test_figures_are_those_of_the_pipeline(bel, folder, pipeline):
     """Recall, and what was said of first candidates, counted by hand from a corpus read anew."""
     found = json.loads(bel("calibrate", pipeline, folder / "dev.spacy", "--json").stdout)
