@@ -97,9 +97,11 @@ class AcceleratedWorkers(Workers):
 def find_workers() -> Workers:
     """The processes that this one was started with.
 
-    Raises MissingExtraError if there are several and accelerate is not installed.
+    Raises MissingExtraError if there are several and accelerate is not installed, SettingsError if
+    it does not know of them.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started == 1:
         return Workers()
     try:
         from accelerate import Accelerator
@@ -107,4 +109,12 @@ def find_workers() -> Workers:
         raise MissingExtraError(
             "Training in several processes needs accelerate: pip install 'spacy-bel[train]'."
         ) from error
-    return AcceleratedWorkers(Accelerator())
+    # Where there is no other device, several processors are only found if they are asked for.
+    there = getattr(torch, "accelerator", torch.cuda).is_available()
+    accelerator = Accelerator(cpu=not there)
+    if accelerator.num_processes != started:
+        raise SettingsError(
+            f"{started} processes were started, but accelerate sees {accelerator.num_processes}: "
+            "run `accelerate config` for this machine, or start one process."
+        )
+    return AcceleratedWorkers(accelerator)
