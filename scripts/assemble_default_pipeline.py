@@ -30,7 +30,7 @@ def main() -> None:
     nlp.meta.update(
         name="bel_hpo",
         version="0.1.0",
-        description="Dictionary mentions of the Human Phenotype Ontology, linked by names and a model.",
+        description="Dictionary mentions of the Human Phenotype Ontology, linked by a small model.",
         author="the spacy-bel authors",
         license="MIT",
         requirements=["spacy-bel[hpo]>=0.1.0,<0.2.0"],

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from benchmarks import memory_ablation as bench
+from benchmarks import memory_ablation, memory_rows
 from spacy_bel.candidates import Candidate
 from spacy_bel.corpora.document import Annotation, CorpusDocument
 from spacy_bel.longbel.training.report import Reason
@@ -20,7 +20,7 @@ def test_with_gold_memory_each_mention_reads_the_gold_names_before_it(llama, kb)
     names = [("cephalalgia",), Reason.composite, ("cold",)]
     prompts = [
         llama.tokenizer.decode(trace[-1].prompt)
-        for trace in engine.trace(bench.behind_gold(document, names))
+        for trace in engine.trace(memory_rows.behind_gold(document, names))
     ]
     assert len(prompts) == 3
     assert "None" in prompts[0]
@@ -42,7 +42,7 @@ def test_the_ensemble_ranks_what_its_members_agree_on_first():
         links = [Candidate(code, code, -float(i)) for i, code in enumerate(codes)]
         return [CorpusDocument("1", "a", annotations=[Annotation(0, 1, "a", "", links=links)])]
 
-    (document,) = bench.fused([run("A", "B", "C"), run("B", "A"), run("B", "D")])
+    (document,) = memory_ablation.fused([run("A", "B", "C"), run("B", "A"), run("B", "D")])
     codes = [link.code for link in document.annotations[0].links]
     assert codes[:2] == ["B", "A"] and set(codes) == set("ABCD")
 
@@ -55,10 +55,10 @@ def test_examples_of_names_teach_a_name_of_the_concept(prompt):
             ("D2", "Disorders", ["asthma"]),
         ]
     )
-    found = list(islice(bench.name_examples(kb, prompt, 0), 400))
+    found = list(islice(memory_rows.name_examples(kb, prompt, 0), 400))
     targets = [example.turns[0].names for example in found]
     assert {name for (name,) in targets} == set(kb.names())
-    again = islice(bench.name_examples(kb, prompt, 0), 400)
+    again = islice(memory_rows.name_examples(kb, prompt, 0), 400)
     assert [e.turns for e in again] == [e.turns for e in found]
     disturbed = 0
     for example in found:
