@@ -94,6 +94,9 @@ def examples(
         Groups,
         typer.Option(help="Semantic groups: of labels, or of gold codes as in published figures."),
     ] = Groups.label,
+    abbreviations: Annotated[
+        bool, typer.Option(help="Write out short forms that a document defines, in mentions.")
+    ] = False,
     training_mentions: TrainingMentions = None,
     label: Labels = None,
     label_groups: LabelGroups = None,
@@ -151,11 +154,12 @@ def examples(
         composites=composites,
         **_room(model, chosen, terminology, max_length, composites),
     )
-    read_as = [label, sorted(mapping.label_groups.items()), unmapped_labels.value, format, lang]
+    groups_of = sorted(mapping.label_groups.items())
+    read_as = (label, groups_of, unmapped_labels.value, format, lang, abbreviations)
     dataset = build_dataset(
         output,
         builder,
-        golden(read_corpora([corpus], format, label), nlp, mapping),
+        golden(read_corpora([corpus], format, label), nlp, mapping, abbreviations=abbreviations),
         corpus=f"{file_fingerprint([corpus])} {read_as}",
         force=force,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -19,6 +19,7 @@ from .models.loading import copy_model, resolve_model
 from .training.building import GroupSource, MemorySource
 from .training.objectives import objective_of
 from .training.sequence import TokenSequence
+from .training.settings import from_mapping
 from .training.targets import TargetChooser, TargetName, make_targets
 
 
@@ -55,12 +56,7 @@ class LearningSettings:
     @classmethod
     def from_config(cls, settings: Mapping[str, Any] | None) -> LearningSettings:
         """Read the block ``[components.longbel_linker.learning]``."""
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(settings or {}) - set(known)):
-            raise SettingsError(
-                f"learning has no setting {unknown[0]!r}: it has {', '.join(known)}."
-            )
-        return cls(**(settings or {}))
+        return from_mapping(cls, settings or {}, "learning")
 
     def chooser(self, kb: KnowledgeBase) -> TargetChooser:
         """What chooses the names of a knowledge base."""

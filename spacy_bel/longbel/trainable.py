@@ -17,8 +17,10 @@ from .calibrating import GoldDocument
 from .engine import Engine
 from .learning import LearningSettings, learning_model, stop_learning
 from .resources import LinkerResources
-from .training.building import ExampleBuilder
+from .training.building import ExampleBuilder, GroupSource
+from .training.earlier_links import MemorySource
 from .training.sequence import TokenSequence
+from .training.targets import TargetChooser
 from .training.tokenizing import SequenceMaker
 
 
@@ -117,20 +119,27 @@ class TrainableLinker(LinkerResources):
         loss = -float(sum(array.sum(dtype=np.float64) for array in logits))
         return loss, [np.full_like(array, -1.0) for array in logits]
 
-    def _learning_from(self) -> tuple[ExampleBuilder, SequenceMaker]:
+    def new_builder(
+        self, targets: TargetChooser, memory: MemorySource, groups: GroupSource
+    ) -> ExampleBuilder:
+        """What makes examples of documents as this component reads them; see `ExampleBuilder`."""
         engine = self.single_engine("training")
+        return ExampleBuilder(
+            self.kb,
+            engine.prompt,
+            targets,
+            memory=memory,
+            policy=engine.memory,
+            groups=groups,
+            budget=engine.budget,
+            tokenizer=engine.tokenizer,
+            composites=engine.search.composites,
+        )
+
+    def _learning_from(self) -> tuple[ExampleBuilder, SequenceMaker]:
+        engine, learning = self.single_engine("training"), self.learning
         if self._makers is None or self._makers[0] is not engine:
-            builder = ExampleBuilder(
-                self.kb,
-                engine.prompt,
-                self.learning.chooser(self.kb),
-                memory=self.learning.memory,
-                policy=engine.memory,
-                groups=self.learning.groups,
-                budget=engine.budget,
-                tokenizer=engine.tokenizer,
-                composites=engine.search.composites,
-            )
+            builder = self.new_builder(learning.chooser(self.kb), learning.memory, learning.groups)
             self._makers = engine, builder, SequenceMaker(engine.model, engine.prompt)
         return self._makers[1:]
 

@@ -148,7 +148,7 @@ def test_settings(build):
         ({"memory": "some"}, "learning.memory is 'some'"),
         ({"groups": "gold"}, "learning.groups is 'gold'"),
         ({"batch_tokens": 0}, "batch_tokens is 0"),
-        ({"tokens": 5}, "no setting 'tokens'"),
+        ({"batch_token": 5}, "did you mean batch_tokens"),
         ({"target": "nearest"}, "target is 'nearest'"),
     ):
         with pytest.raises(SettingsError, match=message):

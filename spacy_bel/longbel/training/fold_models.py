@@ -47,27 +47,21 @@ class FoldModels:
         linker.set_model(self.start)
         linker.prepare()
         builder = self.builder()
-        examples = list(
-            builder.stream(golden(documents, self.nlp, linker.mapping, linker.spans_key))
+        read = golden(
+            documents,
+            self.nlp,
+            linker.mapping,
+            linker.spans_key,
+            abbreviations=linker.abbreviations,
         )
+        examples = list(builder.stream(read))
         for line in builder.report.lines():
             self.progress(line)
         train(linker.language_model, linker.prompt, examples, self.settings, directory)
 
     def builder(self, memory: MemorySource = "gold") -> ExampleBuilder:
         """What makes examples of documents as the linker would read them."""
-        engine = self.linker.single_engine("training")
-        return ExampleBuilder(
-            self.linker.kb,
-            self.linker.prompt,
-            self.targets,
-            memory=memory,
-            policy=engine.memory,
-            groups=self.groups,
-            tokenizer=engine.tokenizer,
-            budget=engine.budget,
-            composites=self.linker.search.composites,
-        )
+        return self.linker.new_builder(self.targets, memory, self.groups)
 
     def about(self) -> dict[str, Any]:
         """What the models depend on, apart from what they learn from, as plain data."""
@@ -82,6 +76,7 @@ class FoldModels:
             "groups": self.groups,
             "label_groups": {k: list(v) for k, v in self.linker.mapping.label_groups.items()},
             "unmapped_labels": self.linker.unmapped_labels,
+            "abbreviations": self.linker.abbreviations,
             "training": asdict(self.settings),
         }
 

@@ -20,12 +20,14 @@ def golden(
     nlp: Language,
     mapping: GroupMapping,
     spans_key: str | None = MENTIONS,
+    *,
+    abbreviations: bool = False,
 ) -> Iterator[tuple[str, GoldDocument]]:
     """Documents with their ids, as `longbel_linker` reads them, and the gold codes of mentions.
 
     nlp: tokenises. mapping: semantic groups of labels; decides what becomes of those that map to
     none. spans_key: as in `mention_spans`; by default all mentions of the record, overlapping ones,
-    too. Ranked links of annotations come along as candidates.
+    too. abbreviations: see `to_document`. Ranked links of annotations come along as candidates.
     """
     for record in records:
         (example,) = examples([record], nlp)
@@ -48,5 +50,7 @@ def golden(
             for i, mention in enumerate(mentions)
             if (found := codes.get((mention.span.start, mention.span.end, mention.span.label)))
         }
-        read = to_document(MarkedDoc(doc, mentions), mentions, retrieved=True)
+        read = to_document(
+            MarkedDoc(doc, mentions), mentions, retrieved=True, abbreviations=abbreviations
+        )
         yield record.id, GoldDocument(read, gold)

@@ -109,3 +109,34 @@ def test_tokens_are_those_that_the_engine_reads_and_generates(kb, llama, prompt)
             assert again == sequence.ids[:start].tolist()
             compared += 1
     assert compared == 4
+
+
+def test_short_forms_are_written_out_as_the_component_does(kb, make_nlp, tmp_path, monkeypatch):
+    """Fold models learn from the mentions that they will read."""
+    from spacy_bel.longbel.training import fold_models
+    from spacy_bel.longbel.training.settings import TrainingSettings
+    from spacy_bel.longbel.training.targets import TitleTargets
+
+    text = "Severe heart attack (HA) came first. HA again."
+    places = [(7, 19), (21, 23), (37, 39)]
+    document = CorpusDocument(
+        "1",
+        text,
+        annotations=[Annotation(a, b, text[a:b], "Disorders", [["D1"]]) for a, b in places],
+    )
+    nlp = make_nlp(spans_key="mentions", abbreviations=True, prompt="short")
+    linker = nlp.get_pipe("longbel_linker")
+    (example,) = examples([document], nlp)
+    (expected,) = linker.gold_documents([example])
+    ((_, found),) = golden([document], nlp, linker.mapping, abbreviations=True)
+    assert [m.text for m in found.document.mentions] == ["heart attack"] * 3
+    assert found.document.mentions == expected.document.mentions
+    learned = []
+    monkeypatch.setattr(fold_models, "train", lambda *args: learned.extend(args[2]))
+    models = fold_models.FoldModels(
+        nlp, linker, linker.language_model, TitleTargets(), TrainingSettings(epochs=1)
+    )
+    models.train([document], tmp_path)
+    assert [e.turns[0].prompt.rpartition("\n")[2] for e in learned] == (
+        ["[heart attack]{Disorders}"] * 3
+    )
