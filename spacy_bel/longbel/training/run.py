@@ -105,6 +105,10 @@ class Run:
                 saves = settings.checkpoint_every
                 if due or (saves and now.step % saves == 0 and not over):
                     self._save()
+                    if show and self.workers.main and not due:
+                        # Where there is no terminal, no bar is shown.
+                        part, loss = self._done(now), now.loss / max(now.targets, 1)
+                        logger.info("step %d (%.0f %%)  loss %.4f", now.step, 100 * part, loss)
         self.objective.eval()
 
     def write(
