@@ -63,7 +63,7 @@ def trained(tmp_path_factory, kb_dir, encoder_dir):
             nlp = make_nlp(kb_dir, encoder_dir, layout=layout, attention=attention, shuffle=shuffle)
             nlp.initialize(lambda: samples(nlp, WITH_NIL))
             optimizer = Adam(0.003, L2=0.0, use_averages=False)
-            losses = train(nlp, samples(nlp, WITH_NIL), steps=60, optimizer=optimizer, below=0.02)
+            losses = train(nlp, samples(nlp, WITH_NIL), steps=200, optimizer=optimizer, below=0.02)
             path = tmp_path_factory.mktemp("trained") / f"{layout}-{attention}"
             nlp.to_disk(path)
             found[layout, attention] = path, losses, nlp
@@ -109,7 +109,7 @@ def test_training_goes_on_where_it_ended(trained, layout, kb_dir, encoder_dir):
     nlp.add_pipe(NAME, source=half)
     optimizer = nlp.resume_training(sgd=Adam(0.001, L2=0.0, use_averages=False))
     assert list(nlp.pipe(docs_of(nlp)))
-    more = train(nlp, samples(nlp, WITH_NIL), steps=60, optimizer=optimizer, below=first[-1] / 3)
+    more = train(nlp, samples(nlp, WITH_NIL), steps=200, optimizer=optimizer, below=first[-1] / 3)
     assert more[0] < first[0] and more[-1] < first[-1] / 3
 
 
@@ -363,7 +363,7 @@ def test_pair_wise(build):
     nlp = build(objective="pairwise", nil=True)
     nlp.initialize(lambda: samples(nlp, WITH_NIL))
     optimizer = Adam(0.003, L2=0.0, use_averages=False)
-    losses = train(nlp, samples(nlp, WITH_NIL), steps=60, optimizer=optimizer, below=0.02)
+    losses = train(nlp, samples(nlp, WITH_NIL), steps=200, optimizer=optimizer, below=0.02)
     assert losses[-1] < 0.02
     nlp.get_pipe(NAME).cfg["threshold"] = 0.5
     docs = list(nlp.pipe(docs_of(nlp)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -149,10 +151,12 @@ def test_patience_ends_a_run(tmp_path):
     assert report.steps < 80 and len(report.history) - 1 - report.best == 2
 
 
-def test_minutes_end_a_run(tmp_path):
-    settings = replace(SETTINGS, max_steps=None, minutes=0.005, warmup=0.1, eval_every=0)
+def test_minutes_end_a_run(tmp_path, monkeypatch):
+    clock = SimpleNamespace(monotonic=map(float, itertools.count()).__next__)  # a second a look
+    monkeypatch.setattr("spacy_bel.longbel.training.run.time", clock)
+    settings = replace(SETTINGS, max_steps=None, minutes=0.5, warmup=0.1, eval_every=0)
     report = run(copy_model(), tmp_path / "out", settings)
-    assert report.seconds >= 0.3 and report.steps > 1
+    assert 30 <= report.seconds < 35 and 5 < report.steps <= 30
     assert report.history[-1]["learning_rate"] < settings.learning_rate / 2
 
 
