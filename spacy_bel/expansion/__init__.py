@@ -1,7 +1,7 @@
 """Query expansion: what a document says about a mention that its own string does not.
 
 Plain strings and character offsets, no spaCy and no model: long forms of abbreviations that the
-document defines, the parts of composite mentions, American spelling.
+document defines, the parts of composite mentions, the names behind formulas, American spelling.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from spacy_bel.expansion.abbreviations import (
 )
 from spacy_bel.expansion.appositions import find_appositions
 from spacy_bel.expansion.composites import split_composite
+from spacy_bel.expansion.formulas import formula_name, without_subscripts
 from spacy_bel.expansion.replacer import Replacer
 from spacy_bel.expansion.spelling import american
 
@@ -52,7 +53,8 @@ def expand(
 ) -> list[list[Query]]:
     """The strings to search for, for each mention of a document, the most trustworthy first.
 
-    Strings in British spelling are followed by the same in American spelling.
+    Strings in British spelling are followed by the same in American spelling, those with subscripts
+    in brackets by the same without. The formula of an element or a salt stands behind its name.
 
     text: the document.
     mentions: character offsets, end exclusive, in any order; they may overlap.
@@ -90,6 +92,8 @@ def _queries(
             weights[whole] = 1.0
         weights.setdefault(long, 1.0)
         weights.setdefault(surface, SHORT_FORM_WEIGHT)
+    elif (compound := formula_name(surface)) is not None:
+        weights = {compound: 1.0, surface: SHORT_FORM_WEIGHT}
     else:
         weights[surface] = 1.0
         if (name := aside(surface, at)) is not None:
@@ -98,5 +102,5 @@ def _queries(
         for part in split_composite(surface if long is None else long):
             weights.setdefault(part, PART_WEIGHT)
     for string, weight in [*weights.items()]:
-        weights.setdefault(american(string), weight)
+        weights.setdefault(without_subscripts(american(string)), weight)
     return [Query(*item) for item in weights.items()]
