@@ -58,13 +58,18 @@ def expand(
 
     text: the document.
     mentions: character offsets, end exclusive, in any order; they may overlap.
-    abbreviations: add what short forms and codes stand for in this document.
+    abbreviations: add what short forms and codes stand for in this document, and formulas.
     composites: add the parts of composite mentions.
     """
     found = find_abbreviations(text, mentions) if abbreviations else []
     replace = Replacer(found)
     aside = Replacer(find_appositions(text, mentions, replace) if abbreviations else ())
-    return [_queries(text[start:end], start, replace, aside, composites) for start, end in mentions]
+    queries = []
+    for start, end in mentions:
+        surface = text[start:end]
+        compound = formula_name(surface) if abbreviations else None
+        queries.append(_queries(surface, start, replace, aside, compound, composites))
+    return queries
 
 
 def written_out(text: str, mentions: Sequence[tuple[int, int]]) -> list[str]:
@@ -82,7 +87,12 @@ def _written_out(surface: str, at: int, replace: Replacer) -> str:
 
 
 def _queries(
-    surface: str, at: int, replace: Replacer, aside: Replacer, composites: bool
+    surface: str,
+    at: int,
+    replace: Replacer,
+    aside: Replacer,
+    compound: str | None,
+    composites: bool,
 ) -> list[Query]:
     # The first weight of a string stays.
     weights: dict[str, float] = {}
@@ -92,7 +102,7 @@ def _queries(
             weights[whole] = 1.0
         weights.setdefault(long, 1.0)
         weights.setdefault(surface, SHORT_FORM_WEIGHT)
-    elif (compound := formula_name(surface)) is not None:
+    elif compound is not None:
         weights = {compound: 1.0, surface: SHORT_FORM_WEIGHT}
     else:
         weights[surface] = 1.0

@@ -60,6 +60,7 @@ def test_the_name_is_searched_before_the_formula():
         [Query("lead"), Query("Pb", 0.7)],
         [Query("PGE(2)"), Query("PGE2")],
     ]
+    assert expand(text, spans[:1], abbreviations=False) == [[Query("Pb")]]
 
 
 def test_what_a_document_defines_comes_first():
