@@ -24,7 +24,7 @@ from spacy_bel.longbel.training.settings import TrainingSettings
 from spacy_bel.longbel.training.spacy_config import training_settings
 
 from ..conftest import make_kb
-from .test_training import copy_model
+from .tiny_runs import copy_model
 
 CONFIG = """
 [paths]
