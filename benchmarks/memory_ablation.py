@@ -10,10 +10,10 @@ is one model: trained from MODEL for --minutes (or for --tokens that are read) a
 test documents, whose links are kept in WORK. A row that was interrupted goes on when it is called
 again, one that is finished is left alone, and rows may run beside each other. Models with memory
 also link with their memory emptied ("empty") and with memory made of gold names ("oracle"). --table
-prints
-recall with intervals from drawing documents, paired differences from `short`, first and repeated
-mentions of a concept apart, and how often a wrong link returns; the ensemble is fused from the kept
-links. A composite mention counts if one of its concepts is found.
+prints recall with intervals from drawing documents, paired differences from `short` and of robust
+from gold memory, first and repeated mentions of a concept apart, and how often a wrong link comes
+back. The ensemble is fused from the kept links. A composite mention counts if one of its concepts
+is found.
 
 Seconds of linking are those of the processor, so that other processes do not count; minutes of
 training are those of the clock, so use --tokens where there are others.
@@ -118,9 +118,12 @@ def table(bench: Bench) -> dict[str, Any]:
         echoes = echo(runs[name][0], bench.test, kb=bench.kb, policies=POLICIES)
         interval = echoes.estimate()
         report = bench.work / name / "training.json"
+        other = evaluations.get(name.replace("-robust", "-gold"))
+        from_gold = None if other in (None, run) else run.estimates(KS, baseline=other)["recall@1"]
         figures[name] = {
             "mentions": run.mentions,
             **subset_figures(run, evaluations.get(BASELINE), parts),
+            "robust - gold": from_gold and list(from_gold),
             "echo": {**echoes.report(), "interval": interval and list(interval)},
             "mentions_per_second": runs[name][1],
             "training": json.loads(report.read_text("utf-8")) if report.exists() else None,
@@ -146,9 +149,9 @@ def subset_figures(
 
 def print_table(figures: dict[str, Any]) -> None:
     """As Markdown."""
-    print("| row | R@1 | R@5 | first R@1 | repeated R@1 | all - short | first - short |"
-          " repeated - short | echo | mentions/s | examples | tokens |")  # fmt: skip
-    print("|---" * 12 + "|")
+    print("| row | R@1 | R@5 | first R@1 | repeated R@1 | all - short | first - short | repeated -"
+          " short | robust - gold | echo | mentions/s | examples | tokens |")  # fmt: skip
+    print("|---" * 13 + "|")
     for name, row in figures.items():
         echoed, training = row["echo"], row["training"] or {}
         cells = [
@@ -158,6 +161,7 @@ def print_table(figures: dict[str, Any]) -> None:
             interval(row[FIRST]["recall@1"]),
             interval(row[REPEATED]["recall@1"]),
             *(interval(row[part].get("difference"), "+") for part in ("all", FIRST, REPEATED)),
+            interval(row["robust - gold"], "+"),
             f"{echoed['same']}/{echoed['later']}"
             + (f" = {100 * echoed['share']:.0f} %" if echoed["later"] else ""),
             f"{row['mentions_per_second']:.1f}" if row["mentions_per_second"] else "",
