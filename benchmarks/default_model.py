@@ -82,12 +82,14 @@ class Systems:
         if args.crossencoder is None:
             self.rows = {name: row for name, row in self.rows.items() if "cross-" not in name}
 
-    def _retriever(self, retriever: dict[str, Any] | None = None, k: int = CANDIDATES) -> Language:
-        nlp = spacy.blank("en")
-        config = {**self.searching, "max_candidates": k}
+    def _retriever(
+        self, retriever: dict[str, Any] | None = None, before: Language | None = None
+    ) -> Language:
+        nlp = before or spacy.blank("en")
+        config = {**self.searching, "max_candidates": CANDIDATES}
         if retriever is not None:
             config["retriever"] = retriever
-        nlp.add_pipe("bel_retriever", config=config)
+        nlp.add_pipe("bel_retriever", first=True, config=config)
         return nlp
 
     def _crossencoder(self, dense: dict[str, Any], fit: Fit) -> Language:
@@ -95,9 +97,7 @@ class Systems:
         nlp = spacy.load(self.args.crossencoder, config=kb)
         pipe: Any = nlp.get_pipe("bel_crossencoder")
         pipe.candidates, pipe.retriever_scores = CANDIDATES, True
-        config = {**self.searching, "max_candidates": CANDIDATES, "retriever": dense}
-        nlp.add_pipe("bel_retriever", first=True, config=config)
-        fit(nlp)
+        fit(self._retriever(dense, before=nlp))
         return nlp
 
     def _default_model(self, nlp: Language | None = None) -> Language:

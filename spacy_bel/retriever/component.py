@@ -31,7 +31,8 @@ class RetrieverPipe(LinkingPipe):
     retriever: how names are compared, a `Retriever`; the directory of a bi-encoder; or None for
         character n-grams. Scores are those of the retriever, times the weight of the query (see
         `spacy_bel.expansion`); what scores below `threshold` is no link.
-    abbreviations: search for the long forms, too, that the document defines.
+    abbreviations: search for the long forms, too, that the document defines, and for the names of
+        elements and salts that are written as formulas.
     composites: search for the parts of composite mentions, too.
     reformulator: a `QueryReformulator`, such as a language model, that is shown each mention in its
         sentence and says its standard name; None for mentions alone. It is no part of a saved
